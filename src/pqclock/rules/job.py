@@ -1,0 +1,52 @@
+"""A job's states, the moves between them with their reasons, and what one run of a job came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+LIVE = ("scheduled", "ready", "running")
+TERMINAL = ("succeeded", "failed", "cancelled", "discarded")
+
+# state -> the states it may move to, each with the reason. The store's statements make these moves and no others.
+MOVES: dict[str, dict[str, str]] = {
+    "scheduled": {
+        "ready": "its run_at has come",
+        "cancelled": "a person cancelled it",
+        "discarded": "it expired before it was started",
+    },
+    "ready": {
+        "running": "a worker claimed it",
+        "cancelled": "a person cancelled it",
+        "discarded": "it expired before it was started",
+    },
+    "running": {
+        "succeeded": "the handler returned",
+        "failed": "the attempts are used up, or its worker died three times",
+        "cancelled": "the handler raised Cancel",
+        "scheduled": "it failed and is tried again, or it raised Snooze",
+        "ready": "it was given back at a shutdown, or its worker died",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one claim of a job came to: decided by the worker, written by the store.
+
+    `state` is the state that follows; `outcome` names the attempt's row, None when the handler never began and there is
+    none. `charged` says whether the attempt counts. `delay` is in seconds, for `scheduled` alone.
+    """
+
+    job_id: int
+    lease: int
+    state: str
+    outcome: str | None
+    charged: bool = True
+    delay: float = 0.0
+    result: str | None = None
+    error_type: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None

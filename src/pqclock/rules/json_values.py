@@ -1,0 +1,73 @@
+"""What may be stored as JSON: arguments and results are plain JSON values, checked with the path of the bad one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+from pqclock.errors import ArgumentError
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 64
+
+
+def check_object(value: Mapping[str, object], what: str) -> str:
+    """The JSON text of `value`; raises ArgumentError naming `what` and the path of the first value that is none."""
+    _check(value, what, 1)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _within_limit(text, what)
+
+
+def check_value(value: object, what: str) -> str:
+    """The JSON text of any JSON value, with the same limits as `check_object`."""
+    _check(value, what, 0)
+    return _within_limit(json.dumps(value, ensure_ascii=False, separators=(",", ":")), what)
+
+
+def _within_limit(text: str, what: str) -> str:
+    size = len(text.encode())
+    if size > MAX_BYTES:
+        raise ArgumentError(
+            f"{what} takes {size:,} bytes as JSON, the limit is {MAX_BYTES:,}: store the data and pass its id instead"
+        )
+    return text
+
+
+def _check(value: object, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ArgumentError(f"{path[:200]} is nested deeper than {MAX_DEPTH} levels: pass flatter data")
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(f"{path} is {value!r}, which JSON does not have: pass None or a text")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ArgumentError(f"{path} has the key {key!r:.60}, but keys of JSON objects are texts: pass str(key)")
+            _check_text(key, f"a key of {path}")
+            _check(item, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{path}[{index}]", depth + 1)
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise ArgumentError(
+            f"{path} is {value!r:.60} of type {type(value).__name__}, which is not a JSON value: pass a text, number, "
+            f"boolean, None, list or dict"
+        )
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\x00" in text:
+        raise ArgumentError(f"{path} holds a NUL character, which PostgreSQL cannot store: remove it")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise ArgumentError(f"{path} holds half a surrogate pair, which is no Unicode text: decode the bytes first")
+
+
+def storable_text(text: str, limit: int) -> str:
+    """`text` as PostgreSQL can store it: no NUL, no lone surrogates, at most `limit` bytes with the middle cut out."""
+    data = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace")
+    if len(data) > limit:
+        half = (limit - 20) // 2
+        data = data[:half] + b"\n... cut ...\n" + data[-half:]
+    return data.decode("utf-8", "ignore")

@@ -1,0 +1,166 @@
+"""Jobs: insert, promote, claim, finish, rescue, expire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pqclock.rules.job import Outcome
+from pqclock.rules.pools import Pool
+from pqclock.store.database import Session
+
+LEASE_LENGTH = timedelta(seconds=15)
+CRASH_LIMIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to insert; None leaves a field to the task's published default. `args` and `labels` are JSON texts."""
+
+    task: str
+    args: str
+    queue: str | None = None
+    run_at: datetime | None = None
+    priority: int | None = None
+    labels: str | None = None
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job that this worker may run, as long as its lease holds."""
+
+    id: int
+    task: str
+    args: dict[str, Any]
+    queue: str
+    priority: int
+    labels: list[str]
+    attempt: int
+    max_attempts: int
+    crashes: int
+    lease: int
+    run_at: datetime
+    schedule_id: int | None
+    tick: datetime | None
+    claimed_at: datetime
+    ready_seq: int
+    schedule_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """How many jobs became ready at `now` (the database's), and when the next one is due."""
+
+    promoted: int
+    next_run_at: datetime | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """Where a job stands; `result` is what its handler returned."""
+
+    id: int
+    state: str
+    result: Any
+    error: str | None
+
+
+def insertion(
+    jobs: Sequence[NewJob], code_defaults: Mapping[str, Mapping[str, Any]], now: datetime | None = None
+) -> dict[str, Any]:
+    """The parameters of the statement `jobs.insert`, for sync and async connections alike."""
+    return {
+        "tasks": [job.task for job in jobs],
+        "args": [job.args for job in jobs],
+        "queues": [job.queue for job in jobs],
+        "run_ats": [job.run_at for job in jobs],
+        "priorities": [job.priority for job in jobs],
+        "labels": [job.labels for job in jobs],
+        "max_attempts": [job.max_attempts for job in jobs],
+        "code_defaults": json.dumps(code_defaults),
+        "now": now,
+    }
+
+
+def insert(
+    session: Session,
+    jobs: Sequence[NewJob],
+    code_defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    now: datetime | None = None,
+) -> list[tuple[int, str]]:
+    """Enqueue jobs; gives (id, state) of each, in input order."""
+    return session.run("jobs.insert", **insertion(jobs, code_defaults or {}, now)).fetchall()
+
+
+def promote(session: Session, limit: int, now: datetime | None = None) -> Promotion:
+    """Make ready what is due, at most `limit` jobs, and wake their queues."""
+    return session.fetch(Promotion, "jobs.promote", limit=limit, now=now)[0]
+
+
+def claim(
+    session: Session,
+    pool: Pool,
+    tasks: Sequence[str],
+    limit: int,
+    *,
+    worker_id: int,
+    lease: int,
+    now: datetime | None = None,
+) -> list[ClaimedJob]:
+    """Take up to `limit` ready jobs of the pool's queues and these tasks, in order of priority and readiness."""
+    common = {"tasks": list(tasks), "limit": limit, "worker_id": worker_id, "lease": lease, "now": now}
+    if pool.queues is None:
+        jobs = session.fetch(ClaimedJob, "jobs.claim_any", excluded=list(pool.excluded), **common)
+    else:
+        jobs = session.fetch(ClaimedJob, "jobs.claim_queues", queues=list(pool.queues), **common)
+    return sorted(jobs, key=lambda job: (job.priority, job.ready_seq))
+
+
+def note_starts(session: Session, starts: Sequence[tuple[int, int, datetime]]) -> None:
+    """Write when the handlers of jobs that are still running began: (id, lease, started_at) each."""
+    ids, leases, started = (list(column) for column in zip(*starts, strict=True))
+    session.run("jobs.start", ids=ids, leases=leases, started=started)
+
+
+def finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None = None) -> set[int]:
+    """Write what runs came to; gives the ids that were accepted, the others had lost their lease."""
+    rows = sorted((_outcome_row(outcome) for outcome in outcomes), key=lambda row: row["id"])
+    cursor = session.run("jobs.finish", outcomes=json.dumps(rows), worker_id=worker_id, now=now)
+    return {job_id for (job_id,) in cursor}
+
+
+def _outcome_row(outcome: Outcome) -> dict[str, Any]:
+    row = asdict(outcome)
+    row["id"] = row.pop("job_id")
+    row["result"] = None if outcome.result is None else json.loads(outcome.result)
+    row["started_at"] = outcome.started_at and outcome.started_at.isoformat()
+    row["finished_at"] = outcome.finished_at and outcome.finished_at.isoformat()
+    return row
+
+
+def rescue(session: Session, limit: int, now: datetime | None = None) -> list[tuple[int, str]]:
+    """Give back the jobs of workers that are gone: (id, `ready` or `failed`) of each."""
+    return session.run(
+        "jobs.rescue", lease_length=LEASE_LENGTH, crash_limit=CRASH_LIMIT, limit=limit, now=now
+    ).fetchall()
+
+
+def expire(session: Session, limit: int, now: datetime | None = None) -> list[int]:
+    """Discard the jobs that were not started in time; gives their ids."""
+    return [job_id for (job_id,) in session.run("jobs.expire", limit=limit, now=now)]
+
+
+def result(session: Session, job_id: int) -> JobResult | None:
+    """Where a job stands; None when nobody has heard of it, or its history is gone."""
+    rows = session.fetch(JobResult, "jobs.result", id=job_id)
+    return rows[0] if rows else None
+
+
+def cancel_tasks(session: Session, tasks: Sequence[str], reason: str, now: datetime | None = None) -> int:
+    """Cancel every waiting job of these tasks; gives their number."""
+    return session.run("jobs.cancel_tasks", tasks=list(tasks), reason=reason, now=now).rowcount

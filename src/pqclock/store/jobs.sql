@@ -1,0 +1,215 @@
+-- name: insert
+-- Enqueue jobs; ids come back in input order.
+SELECT id, state FROM {schema}.insert_jobs(
+    %(tasks)s::text[], %(args)s::jsonb[], %(queues)s::text[], %(run_ats)s::timestamptz[], %(priorities)s::integer[],
+    %(labels)s::jsonb[], %(max_attempts)s::integer[], %(code_defaults)s::jsonb, %(now)s::timestamptz
+)
+
+-- name: promote
+-- scheduled -> ready for what is due; wakes the queues; gives the count, when the next one is due, and the time it took.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+due AS MATERIALIZED (
+    SELECT j.id FROM {schema}.job AS j
+    WHERE j.state = 'scheduled' AND j.run_at <= (SELECT now FROM moment)
+    ORDER BY j.run_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+promoted AS (
+    UPDATE {schema}.job AS j SET state = 'ready', ready_seq = nextval('{schema}.ready_seq')
+    FROM due WHERE j.id = due.id
+    RETURNING j.queue
+),
+woken AS MATERIALIZED (
+    SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM promoted) AS q
+)
+SELECT (SELECT count(*) FROM promoted) AS promoted,
+       (SELECT min(j.run_at) FROM {schema}.job AS j
+        WHERE j.state = 'scheduled' AND j.run_at > (SELECT now FROM moment)) AS next_run_at,
+       (SELECT now FROM moment) AS now
+FROM (SELECT count(*) FROM woken) AS w
+
+-- name: claim_any
+-- ready -> running for tasks this worker knows, in any queue but the excluded ones.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+chosen AS MATERIALIZED (
+    SELECT j.id FROM {schema}.job AS j
+    WHERE j.state = 'ready' AND j.task = ANY(%(tasks)s::text[]) AND j.queue <> ALL(%(excluded)s::text[])
+      AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
+    ORDER BY j.priority, j.ready_seq LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE {schema}.job AS j
+SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
+    claimed_at = moment.now, started_at = NULL, expires_at = NULL
+FROM chosen, moment
+WHERE j.id = chosen.id
+RETURNING j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+          j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+          (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+
+-- name: claim_queues
+-- ready -> running for tasks this worker knows, in the named queues.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+heads AS MATERIALIZED (
+    SELECT h.id, h.priority, h.ready_seq
+    FROM unnest(%(queues)s::text[]) AS q (name)
+    CROSS JOIN LATERAL (
+        SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
+        WHERE j.state = 'ready' AND j.queue = q.name AND j.task = ANY(%(tasks)s::text[])
+          AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
+        ORDER BY j.priority, j.ready_seq LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) AS h
+),
+chosen AS (SELECT id FROM heads ORDER BY priority, ready_seq LIMIT %(limit)s)
+UPDATE {schema}.job AS j
+SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
+    claimed_at = moment.now, started_at = NULL, expires_at = NULL
+FROM chosen, moment
+WHERE j.id = chosen.id
+RETURNING j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+          j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+          (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+
+-- name: start
+-- Note when the handlers of long-running jobs began.
+UPDATE {schema}.job AS j SET started_at = s.started_at
+FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(started)s::timestamptz[]) AS s (id, lease, started_at)
+WHERE j.id = s.id AND j.state = 'running' AND j.lease = s.lease
+
+-- name: finish
+-- running -> its outcome, fenced by the lease; gives the ids whose outcome was accepted.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+outcome AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (
+        id bigint, lease bigint, state text, outcome text, charged boolean, delay double precision, result jsonb,
+        error_type text, error text, traceback text, started_at timestamptz, finished_at timestamptz
+    )
+),
+ended AS (
+    DELETE FROM {schema}.job AS j USING outcome AS o
+    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('succeeded', 'failed', 'cancelled')
+    RETURNING j.*
+),
+history AS (
+    INSERT INTO {schema}.job_history (
+        id, state, queue, task, args, result, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+        created_at, started_at, finished_at, error, worker_id)
+    SELECT j.id, o.state, j.queue, j.task, j.args, o.result, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
+           j.schedule_id, j.tick, j.created_at, o.started_at, coalesce(o.finished_at, m.now), o.error, j.worker_id
+    FROM ended AS j JOIN outcome AS o USING (id) CROSS JOIN moment AS m
+),
+again AS (
+    UPDATE {schema}.job AS j
+    SET state = (CASE WHEN o.delay > 0 THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
+        run_at = CASE WHEN o.delay > 0 THEN m.now + make_interval(secs => o.delay) ELSE j.run_at END,
+        ready_seq = CASE WHEN o.delay > 0 THEN NULL ELSE nextval('{schema}.ready_seq') END,
+        attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
+        error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL
+    FROM outcome AS o, moment AS m
+    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('scheduled', 'ready')
+    RETURNING j.id, j.queue, j.state, j.run_at, j.attempt + CASE WHEN o.charged THEN 0 ELSE 1 END AS ran_as
+),
+accepted AS (
+    SELECT id, attempt AS ran_as, worker_id FROM ended UNION ALL SELECT id, ran_as, %(worker_id)s::bigint FROM again
+),
+attempts AS (
+    INSERT INTO {schema}.attempt (job_id, attempt, outcome, worker_id, started_at, finished_at, error_type, error, traceback)
+    SELECT a.id, a.ran_as, o.outcome, a.worker_id, o.started_at, coalesce(o.finished_at, m.now),
+           o.error_type, o.error, o.traceback
+    FROM accepted AS a JOIN outcome AS o USING (id) CROSS JOIN moment AS m
+    WHERE o.outcome IS NOT NULL
+),
+woken AS MATERIALIZED (
+    SELECT pg_notify({channel}, w.wake) FROM (
+        SELECT DISTINCT CASE WHEN g.state = 'ready' THEN 'ready ' || g.queue ELSE 'clock' END AS wake
+        FROM again AS g CROSS JOIN moment AS m
+        WHERE g.state = 'ready' OR g.run_at < m.now + interval '3 seconds'
+    ) AS w
+)
+SELECT a.id FROM accepted AS a, (SELECT count(*) FROM woken) AS w
+
+-- name: rescue
+-- running -> ready (or failed after the third crash) for jobs of workers that are gone; gives what was done to which.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+orphan AS MATERIALIZED (
+    SELECT j.id, j.lease FROM {schema}.job AS j
+    LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
+    WHERE j.state = 'running'
+      AND (p.id IS NULL OR p.beat_at < (SELECT now FROM moment) - %(lease_length)s::interval)
+    LIMIT %(limit)s
+    FOR UPDATE OF j SKIP LOCKED
+),
+ended AS (
+    DELETE FROM {schema}.job AS j USING orphan AS o
+    WHERE j.id = o.id AND j.lease = o.lease AND j.crashes + 1 >= %(crash_limit)s
+    RETURNING j.*
+),
+history AS (
+    INSERT INTO {schema}.job_history (
+        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+        created_at, started_at, finished_at, error, worker_id)
+    SELECT j.id, 'failed', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
+           j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
+           'crashed: its worker died ' || (j.crashes + 1) || ' times while it ran', j.worker_id
+    FROM ended AS j CROSS JOIN moment AS m
+),
+again AS (
+    UPDATE {schema}.job AS j
+    SET state = 'ready', ready_seq = nextval('{schema}.ready_seq'), crashes = j.crashes + 1, attempt = j.attempt - 1,
+        error = 'crashed: its worker died while it ran',
+        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL
+    FROM orphan AS o
+    WHERE j.id = o.id AND j.lease = o.lease AND j.crashes + 1 < %(crash_limit)s
+    RETURNING j.id, j.queue, j.attempt + 1 AS ran_as
+),
+attempts AS (
+    INSERT INTO {schema}.attempt (job_id, attempt, outcome, finished_at, error_type, error)
+    SELECT a.id, a.ran_as, 'crashed', m.now, 'Crashed', 'its worker died while it ran'
+    FROM (SELECT id, attempt AS ran_as FROM ended UNION ALL SELECT id, ran_as FROM again) AS a CROSS JOIN moment AS m
+),
+woken AS MATERIALIZED (
+    SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM again) AS q
+)
+SELECT a.id, 'ready' AS state FROM again AS a, (SELECT count(*) FROM woken) AS w
+UNION ALL SELECT id, 'failed' FROM ended
+
+-- name: expire
+-- scheduled or ready -> discarded for what was not started in time.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+stale AS MATERIALIZED (
+    SELECT j.id FROM {schema}.job AS j
+    WHERE j.expires_at IS NOT NULL AND j.expires_at <= (SELECT now FROM moment) AND j.state <> 'running'
+    ORDER BY j.expires_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+ended AS (
+    DELETE FROM {schema}.job AS j USING stale WHERE j.id = stale.id AND j.state <> 'running' RETURNING j.*
+)
+INSERT INTO {schema}.job_history (
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+    created_at, finished_at, error)
+SELECT j.id, 'discarded', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
+       j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
+FROM ended AS j CROSS JOIN moment AS m
+RETURNING id
+
+-- name: result
+-- State, result and error of jobs, live or finished.
+SELECT j.id, j.state::text AS state, NULL::jsonb AS result, j.error FROM {schema}.job AS j WHERE j.id = %(id)s
+UNION ALL
+SELECT h.id, h.state, h.result, h.error FROM {schema}.job_history AS h WHERE h.id = %(id)s
+
+-- name: cancel_tasks
+-- scheduled or ready -> cancelled for all waiting jobs of these tasks.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+ended AS (
+    DELETE FROM {schema}.job AS j WHERE j.task = ANY(%(tasks)s::text[]) AND j.state <> 'running' RETURNING j.*
+)
+INSERT INTO {schema}.job_history (
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+    created_at, finished_at, error)
+SELECT j.id, 'cancelled', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
+       j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
+FROM ended AS j CROSS JOIN moment AS m
+RETURNING id

@@ -1,0 +1,134 @@
+"""Bring the schema to the version of this code: numbered files, applied once each, in order, under one lock."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from psycopg import errors, sql
+
+from pqclock.errors import Refused
+from pqclock.store.database import Session, in_schema
+
+# The newest migration whose schema still serves code that expects an older one; raised by a change that breaks it.
+SERVES_FROM = 6
+
+_BOOTSTRAP = """\
+CREATE SCHEMA IF NOT EXISTS {schema};
+CREATE TABLE IF NOT EXISTS {schema}.migration (
+    number       integer PRIMARY KEY,
+    name         text NOT NULL,
+    checksum     text NOT NULL,
+    serves_from  integer NOT NULL,
+    applied_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file; `text` still has its marks for schema and channel."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, hex: tells when an applied file was changed afterwards."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """All migrations of this code, in order."""
+    folder = files(__package__).joinpath("migrations")
+    found = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
+    return tuple(
+        Migration(int(entry.name[:4]), entry.name[5:-4], entry.read_text(encoding="utf-8"))
+        for entry in sorted(found, key=lambda entry: entry.name)
+    )
+
+
+def expected_version() -> int:
+    """The schema version that this code is written for."""
+    return migrations()[-1].number
+
+
+def applied(session: Session) -> dict[int, tuple[str, int]]:
+    """Number -> (checksum, serves_from) of what the database has; empty when it has no schema of ours."""
+    statement = sql.SQL("SELECT number, checksum, serves_from FROM {}.migration ORDER BY number")
+    try:
+        rows = session.conn.execute(statement.format(sql.Identifier(session.schema))).fetchall()
+    except (errors.UndefinedTable, errors.InvalidSchemaName):
+        return {}
+    return {number: (checksum, serves_from) for number, checksum, serves_from in rows}
+
+
+def pending(session: Session) -> list[Migration]:
+    """The migrations that the database lacks."""
+    have = applied(session)
+    return [migration for migration in migrations() if migration.number not in have]
+
+
+def migrate(session: Session) -> list[Migration]:
+    """Apply what is missing, in one transaction under one lock; gives the migrations applied.
+
+    Raises Refused when an applied file was changed afterwards, or the database is newer than this code.
+    """
+    with session.transaction():
+        session.conn.execute("SELECT pg_advisory_xact_lock(hashtext('pqclock migrate'), hashtext(%s))", [session.schema])
+        session.conn.execute(in_schema(_BOOTSTRAP, session.schema).encode())
+        _check_history(session)
+        todo = pending(session)
+        for migration in todo:
+            session.conn.execute(in_schema(migration.text, session.schema).encode())
+            _record(session, migration)
+    return todo
+
+
+def script(schema: str) -> str:
+    """The whole schema as one SQL script, for people who apply it by other means; needs no connection."""
+    parts = ["BEGIN;", in_schema(_BOOTSTRAP, schema)]
+    for migration in migrations():
+        record = sql.SQL(
+            "INSERT INTO {}.migration (number, name, checksum, serves_from) VALUES ({}, {}, {}, {});"
+        ).format(
+            sql.Identifier(schema), migration.number, migration.name, migration.checksum, SERVES_FROM
+        ).as_string(None)
+        parts += [f"-- {migration.number:04} {migration.name}", in_schema(migration.text, schema), record]
+    return "\n".join([*parts, "COMMIT;"])
+
+
+def check_schema(session: Session) -> None:
+    """Refuse to run on a schema that is too old or too new for this code."""
+    have = applied(session)
+    expected = expected_version()
+    where = f"schema {session.schema!r} of database {session.conn.info.dbname!r}"
+    if not have:
+        raise Refused(f"{where} has no tables of pqclock yet: run `pqclock migrate`")
+    newest = max(have)
+    if newest < expected:
+        raise Refused(f"{where} is at version {newest}, this pqclock needs {expected}: run `pqclock migrate`")
+    if have[newest][1] > expected:
+        raise Refused(f"{where} is at version {newest}, too new for this pqclock ({expected}): upgrade pqclock")
+
+
+def _check_history(session: Session) -> None:
+    known = {migration.number: migration for migration in migrations()}
+    for number, (checksum, _) in applied(session).items():
+        if number in known and known[number].checksum != checksum:
+            raise Refused(
+                f"migration {number:04} {known[number].name} of schema {session.schema!r} was applied with other contents "
+                f"than this pqclock has: use the version that applied it, or a new schema (PQCLOCK_SCHEMA)"
+            )
+
+
+def _record(session: Session, migration: Migration) -> None:
+    statement = sql.SQL("INSERT INTO {}.migration (number, name, checksum, serves_from) VALUES (%s, %s, %s, %s)")
+    session.conn.execute(
+        statement.format(sql.Identifier(session.schema)),
+        [migration.number, migration.name, migration.checksum, SERVES_FROM],
+    )

@@ -1,0 +1,121 @@
+-- Jobs: the live ones in one narrow hot table, the finished ones in history, a row for every attempt.
+
+CREATE SEQUENCE {schema}.job_id;
+-- Drawn at each transition to ready: the order in which jobs of equal priority are claimed.
+CREATE SEQUENCE {schema}.ready_seq;
+
+CREATE TYPE {schema}.live_state AS ENUM ('scheduled', 'ready', 'running');
+
+CREATE TABLE {schema}.task (
+    name          text PRIMARY KEY,
+    queue         text,
+    priority      smallint,
+    max_attempts  smallint,
+    labels        text[],
+    arg_defaults  jsonb NOT NULL,
+    options       jsonb NOT NULL,
+    code_version  text NOT NULL,
+    published_at  timestamptz NOT NULL
+);
+
+CREATE TABLE {schema}.job (
+    id            bigint PRIMARY KEY,
+    ready_seq     bigint,
+    run_at        timestamptz NOT NULL,
+    created_at    timestamptz NOT NULL,
+    expires_at    timestamptz,
+    claimed_at    timestamptz,
+    started_at    timestamptz,
+    schedule_id   bigint,
+    tick          timestamptz,
+    worker_id     bigint,
+    lease         bigint,
+    state         {schema}.live_state NOT NULL,
+    priority      smallint NOT NULL,
+    attempt       smallint NOT NULL DEFAULT 0,
+    max_attempts  smallint NOT NULL,
+    crashes       smallint NOT NULL DEFAULT 0,
+    queue         text NOT NULL,
+    task          text NOT NULL,
+    args          jsonb NOT NULL,
+    labels        text[] NOT NULL,
+    error         text,
+    CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
+    CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
+    CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
+    CONSTRAINT tick_has_a_schedule CHECK (tick IS NULL OR schedule_id IS NOT NULL),
+    CONSTRAINT at_least_one_attempt CHECK (max_attempts >= 1),
+    CONSTRAINT args_are_an_object CHECK (jsonb_typeof(args) = 'object')
+) WITH (
+    fillfactor = 80,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0,
+    autovacuum_analyze_threshold = 5000
+);
+
+CREATE INDEX job_claim_any ON {schema}.job (priority, ready_seq) WHERE state = 'ready';
+CREATE INDEX job_claim_queue ON {schema}.job (queue, priority, ready_seq) WHERE state = 'ready';
+CREATE INDEX job_promote ON {schema}.job (run_at) WHERE state = 'scheduled';
+CREATE INDEX job_rescue ON {schema}.job (worker_id) WHERE state = 'running';
+CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NULL AND state <> 'running';
+
+CREATE TABLE {schema}.job_history (
+    id            bigint NOT NULL,
+    state         text NOT NULL,
+    queue         text NOT NULL,
+    task          text NOT NULL,
+    args          jsonb NOT NULL,
+    result        jsonb,
+    priority      smallint NOT NULL,
+    labels        text[] NOT NULL,
+    run_at        timestamptz NOT NULL,
+    attempt       smallint NOT NULL,
+    max_attempts  smallint NOT NULL,
+    unique_key    text,
+    schedule_id   bigint,
+    tick          timestamptz,
+    created_at    timestamptz NOT NULL,
+    started_at    timestamptz,
+    finished_at   timestamptz NOT NULL,
+    error         text,
+    worker_id     bigint,
+    CONSTRAINT history_is_terminal CHECK (state IN ('succeeded', 'failed', 'cancelled', 'discarded'))
+) PARTITION BY LIST (state);
+
+CREATE TABLE {schema}.attempt (
+    job_id        bigint NOT NULL,
+    attempt       smallint NOT NULL,
+    outcome       text NOT NULL,
+    worker_id     bigint,
+    started_at    timestamptz,
+    finished_at   timestamptz NOT NULL,
+    error_type    text,
+    error         text,
+    traceback     text,
+    CONSTRAINT attempt_outcome_is_known CHECK (
+        outcome IN ('succeeded', 'failed', 'crashed', 'snoozed', 'cancelled', 'interrupted')
+    )
+) PARTITION BY LIST (outcome);
+
+DO $$
+DECLARE
+    part text;
+BEGIN
+    FOREACH part IN ARRAY ARRAY['succeeded', 'failed', 'cancelled', 'discarded'] LOOP
+        EXECUTE format('CREATE TABLE {schema}.%I PARTITION OF {schema}.job_history FOR VALUES IN (%L)
+                        PARTITION BY RANGE (finished_at)', 'job_history_' || part, part);
+        EXECUTE format('CREATE TABLE {schema}.%I PARTITION OF {schema}.%I DEFAULT',
+                       'job_history_' || part || '_default', 'job_history_' || part);
+    END LOOP;
+    FOREACH part IN ARRAY ARRAY['succeeded', 'failed', 'crashed', 'snoozed', 'cancelled', 'interrupted'] LOOP
+        EXECUTE format('CREATE TABLE {schema}.%I PARTITION OF {schema}.attempt FOR VALUES IN (%L)
+                        PARTITION BY RANGE (finished_at)', 'attempt_' || part, part);
+        EXECUTE format('CREATE TABLE {schema}.%I PARTITION OF {schema}.%I DEFAULT',
+                       'attempt_' || part || '_default', 'attempt_' || part);
+    END LOOP;
+END $$;
+
+CREATE INDEX job_history_show ON {schema}.job_history (id);
+CREATE INDEX attempt_show ON {schema}.attempt (job_id);

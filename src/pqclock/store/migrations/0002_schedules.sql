@@ -1,0 +1,55 @@
+-- Schedules, the ledger of their ticks, and which files were applied.
+
+CREATE TABLE {schema}.schedule (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key           text NOT NULL,
+    set_name      text,
+    source        text NOT NULL,
+    state         text NOT NULL,
+    definition    jsonb NOT NULL,
+    version       bigint NOT NULL DEFAULT 1,
+    planned_to    timestamptz NOT NULL,
+    watermark     timestamptz NOT NULL,
+    next_tick     timestamptz,
+    paused_until  timestamptz,
+    note          text,
+    created_at    timestamptz NOT NULL,
+    updated_at    timestamptz NOT NULL,
+    CONSTRAINT one_schedule_per_key UNIQUE (key),
+    CONSTRAINT schedule_state_is_known CHECK (state IN ('active', 'disabled', 'removed'))
+) WITH (fillfactor = 80);
+
+COMMENT ON COLUMN {schema}.schedule.next_tick IS
+    'first tick that is not planned yet; equal to planned_to until the leader has looked; null when none will come';
+
+CREATE INDEX schedule_plan ON {schema}.schedule (next_tick) WHERE state = 'active';
+
+CREATE TABLE {schema}.tick (
+    schedule_id   bigint NOT NULL,
+    tick          timestamptz NOT NULL,
+    through       timestamptz NOT NULL,
+    count         bigint NOT NULL DEFAULT 1,
+    nominal       timestamptz NOT NULL,
+    outcome       text NOT NULL,
+    reason        text,
+    origin        text NOT NULL,
+    job_id        bigint,
+    inserted_at   timestamptz NOT NULL,
+    CONSTRAINT one_row_per_tick PRIMARY KEY (schedule_id, tick),
+    CONSTRAINT tick_outcome_is_known CHECK (outcome IN ('inserted', 'coalesced', 'skipped')),
+    CONSTRAINT tick_origin_is_known CHECK (origin IN ('clock', 'catch_up', 'backfill')),
+    CONSTRAINT inserted_tick_has_a_job CHECK (outcome <> 'inserted' OR (job_id IS NOT NULL AND count = 1)),
+    CONSTRAINT skipped_tick_has_a_reason CHECK (outcome <> 'skipped' OR reason IS NOT NULL)
+) PARTITION BY RANGE (tick);
+
+CREATE TABLE {schema}.tick_default PARTITION OF {schema}.tick DEFAULT;
+
+-- Each content of a set's files gets a serial number when it is first applied; the greatest one rules.
+CREATE TABLE {schema}.set_version (
+    set_name      text NOT NULL,
+    content_hash  text NOT NULL,
+    serial        bigint GENERATED ALWAYS AS IDENTITY,
+    applied_at    timestamptz NOT NULL,
+    CONSTRAINT one_serial_per_content PRIMARY KEY (set_name, content_hash)
+);
+CREATE INDEX set_version_newest ON {schema}.set_version (set_name, serial);

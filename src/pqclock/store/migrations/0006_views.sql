@@ -1,0 +1,62 @@
+-- For people who ask in SQL. The columns of these views are part of the public contract.
+
+CREATE VIEW {schema}.jobs AS
+SELECT j.id, j.state::text AS state, j.queue, j.task, j.args, NULL::jsonb AS result, j.priority, j.labels, j.run_at,
+       j.attempt, j.max_attempts, u.key AS unique_key, s.key AS schedule_key, j.tick, j.created_at, j.started_at,
+       NULL::timestamptz AS finished_at, j.error, j.worker_id
+FROM {schema}.job AS j
+LEFT JOIN {schema}.schedule AS s ON s.id = j.schedule_id
+LEFT JOIN {schema}.unique_key AS u ON u.job_id = j.id
+UNION ALL
+SELECT h.id, h.state, h.queue, h.task, h.args, h.result, h.priority, h.labels, h.run_at,
+       h.attempt, h.max_attempts, h.unique_key, s.key, h.tick, h.created_at, h.started_at,
+       h.finished_at, h.error, h.worker_id
+FROM {schema}.job_history AS h
+LEFT JOIN {schema}.schedule AS s ON s.id = h.schedule_id;
+
+CREATE VIEW {schema}.ticks AS
+SELECT s.key AS schedule_key, t.tick, t.through, t.count, t.nominal, t.outcome, t.reason, t.origin, t.job_id, t.inserted_at
+FROM {schema}.tick AS t JOIN {schema}.schedule AS s ON s.id = t.schedule_id;
+
+CREATE VIEW {schema}.schedules AS
+SELECT s.key, s.source,
+       CASE WHEN s.state = 'active' AND s.paused_until > now() THEN 'paused' ELSE s.state END AS state,
+       s.definition ->> 'cron' AS cron, s.definition ->> 'every' AS every,
+       coalesce(s.definition ->> 'timezone', 'UTC') AS timezone,
+       s.definition ->> 'task' AS task,
+       coalesce(s.definition ->> 'queue', k.queue, 'default') AS queue,
+       CASE WHEN s.state = 'active' THEN coalesce(
+           (SELECT min(t.tick) FROM {schema}.tick AS t
+            WHERE t.schedule_id = s.id AND t.tick > now() AND t.outcome = 'inserted'),
+           nullif(s.next_tick, s.planned_to)
+       ) END AS next_tick,
+       greatest(s.watermark, least(s.planned_to, now())) AS watermark,
+       s.paused_until, s.note
+FROM {schema}.schedule AS s LEFT JOIN {schema}.task AS k ON k.name = s.definition ->> 'task';
+
+CREATE VIEW {schema}.gates AS
+SELECT r.name AS rule, r.kind, g.key,
+       CASE WHEN g.opens_at <= now() THEN 'open' ELSE g.state END AS state,
+       (SELECT count(*) FROM {schema}.slot AS s WHERE s.gate_id = g.id) AS running,
+       (SELECT count(*) FROM {schema}.lane AS l WHERE l.gate_id = g.id) AS waiting,
+       g.opens_at
+FROM {schema}.gate AS g JOIN {schema}.rule AS r ON r.name = g.rule;
+
+CREATE VIEW {schema}.queues AS
+WITH live AS (
+    SELECT queue,
+           count(*) FILTER (WHERE state = 'scheduled') AS scheduled,
+           count(*) FILTER (WHERE state = 'ready') AS ready,
+           count(*) FILTER (WHERE state = 'running') AS running,
+           min(run_at) FILTER (WHERE state = 'ready') AS oldest_ready_at
+    FROM {schema}.job GROUP BY queue
+)
+SELECT coalesce(q.name, l.queue) AS queue, q.paused_until, q.note,
+       coalesce(l.scheduled, 0) AS scheduled, coalesce(l.ready, 0) AS ready, coalesce(l.running, 0) AS running,
+       l.oldest_ready_at
+FROM live AS l FULL JOIN {schema}.queue AS q ON q.name = l.queue;
+
+CREATE VIEW {schema}.processes AS
+SELECT p.id, p.kind, p.pid, p.host, coalesce(p.id = l.process_id, false) AS leader,
+       CASE WHEN p.id = l.process_id THEN l.epoch END AS epoch, p.started_at, p.beat_at
+FROM {schema}.process AS p CROSS JOIN {schema}.leader AS l;
