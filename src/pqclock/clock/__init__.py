@@ -1,1 +1,12 @@
-""""""
+"""The clock: one leads, the others stand by.
+
+The leader holds a session advisory lock on one direct connection, and does all its writing on that connection: without
+the session there is no lock, and without the lock no write. Gaining the lock begins a term, numbered by an epoch in the
+leader row; every tick is written under that epoch, so that a leader which was frozen and thawed writes nothing. A tick
+is inserted once because the ledger holds one row for (schedule, tick), written in the statement that inserts the job;
+leadership only saves work.
+
+One turn of the leader: beat, promote what is due, plan and insert the ticks up to the horizon, a bounded slice of
+caretaking, then sleep until the nearest of next due job, next planning and next beat. A notification or a signal only
+wakes the loop; the tables are the truth.
+"""

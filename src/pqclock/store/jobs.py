@@ -18,12 +18,16 @@ CRASH_LIMIT = 3
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to insert; None leaves a field to the task's published default. `args` and `labels` are JSON texts."""
+    """A job to insert; None leaves a field to the task's published default. `args` and `labels` are JSON texts.
+
+    `run_at` is aware; `delay` counts from the database's time. Without both the job is ready at once.
+    """
 
     task: str
     args: str
     queue: str | None = None
     run_at: datetime | None = None
+    delay: timedelta | None = None
     priority: int | None = None
     labels: str | None = None
     max_attempts: int | None = None
@@ -79,6 +83,7 @@ def insertion(
         "args": [job.args for job in jobs],
         "queues": [job.queue for job in jobs],
         "run_ats": [job.run_at for job in jobs],
+        "delays": [job.delay for job in jobs],
         "priorities": [job.priority for job in jobs],
         "labels": [job.labels for job in jobs],
         "max_attempts": [job.max_attempts for job in jobs],
@@ -155,10 +160,14 @@ def expire(session: Session, limit: int, now: datetime | None = None) -> list[in
     return [job_id for (job_id,) in session.run("jobs.expire", limit=limit, now=now)]
 
 
+def parse_result(rows: Sequence[tuple[Any, ...]]) -> JobResult | None:
+    """The row of `jobs.result`, for sync and async connections alike."""
+    return JobResult(*rows[0]) if rows else None
+
+
 def result(session: Session, job_id: int) -> JobResult | None:
     """Where a job stands; None when nobody has heard of it, or its history is gone."""
-    rows = session.fetch(JobResult, "jobs.result", id=job_id)
-    return rows[0] if rows else None
+    return parse_result(session.run("jobs.result", id=job_id).fetchall())
 
 
 def cancel_tasks(session: Session, tasks: Sequence[str], reason: str, now: datetime | None = None) -> int:

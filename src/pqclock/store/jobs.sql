@@ -1,8 +1,8 @@
 -- name: insert
 -- Enqueue jobs; ids come back in input order.
 SELECT id, state FROM {schema}.insert_jobs(
-    %(tasks)s::text[], %(args)s::jsonb[], %(queues)s::text[], %(run_ats)s::timestamptz[], %(priorities)s::integer[],
-    %(labels)s::jsonb[], %(max_attempts)s::integer[], %(code_defaults)s::jsonb, %(now)s::timestamptz
+    %(tasks)s::text[], %(args)s::jsonb[], %(queues)s::text[], %(run_ats)s::timestamptz[], %(delays)s::interval[],
+    %(priorities)s::integer[], %(labels)s::jsonb[], %(max_attempts)s::integer[], %(code_defaults)s::jsonb, %(now)s::timestamptz
 )
 
 -- name: promote

@@ -10,6 +10,7 @@ from importlib.resources import files
 from psycopg import errors, sql
 
 from pqclock.errors import Refused
+from pqclock.store import partitions
 from pqclock.store.database import Session, in_schema
 
 # The newest migration whose schema still serves code that expects an older one; raised by a change that breaks it.
@@ -86,6 +87,8 @@ def migrate(session: Session) -> list[Migration]:
         for migration in todo:
             session.conn.execute(in_schema(migration.text, session.schema).encode())
             _record(session, migration)
+        if todo:
+            partitions.create_ahead(session)
     return todo
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
+from psycopg import sql
+
 from pqclock.store.database import Session
 
 AHEAD = timedelta(days=7)
@@ -22,14 +24,27 @@ def today(session: Session, now: datetime | None = None) -> date:
     return result
 
 
+def create_ahead(session: Session, now: datetime | None = None) -> int:
+    """Make the missing partitions from today to a week ahead, each in a short transaction; gives their number."""
+    day = today(session, now)
+    wanted = session.run("partitions.wanted", first=day, last=day + AHEAD).fetchall()
+    for parent, instant, wanted_day in wanted:
+        session.run("partitions.create", parent=parent, instant=instant, day=wanted_day)
+    return len(wanted)
+
+
+def drop_outlived(session: Session, now: datetime | None = None) -> int:
+    """Drop the partitions whose days are over, one by one; gives their number."""
+    outlived = session.run("partitions.outlived", keep_from=today(session, now) - KEEP).fetchall()
+    for (name,) in outlived:
+        session.conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(session.schema, name)))
+    return len(outlived)
+
+
 def maintain(session: Session, now: datetime | None = None) -> tuple[int, int]:
     """Make the partitions of the coming week and drop those past their time; gives (made, dropped).
 
     Raises psycopg.errors.LockNotAvailable when somebody holds one of the tables: try again later.
     """
-    day = today(session, now)
     session.conn.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
-    made = session.run("partitions.create", first=day, last=day + AHEAD).fetchone()
-    dropped = session.run("partitions.drop", keep_from=day - KEEP).fetchone()
-    assert made is not None and dropped is not None
-    return made[0], dropped[0]
+    return create_ahead(session, now), drop_outlived(session, now)

@@ -1,0 +1,72 @@
+"""The leader's housekeeping: rescue, expire and sweep in bounded slices; partitions on a connection of their own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+
+import psycopg
+
+from pqclock.errors import DatabaseUnreachable
+from pqclock.store import jobs, partitions, processes
+from pqclock.store.database import Session, connect
+
+log = logging.getLogger("pqclock.clock")
+
+SLICE = 1_000
+FORGET_PROCESS_AFTER = timedelta(minutes=1)
+PARTITIONS_EVERY = 3_600.0
+PARTITIONS_RETRY = 5.0
+
+
+def tidy(session: Session) -> bool:
+    """One bounded slice of housekeeping; True when there is more to do at once."""
+    rescued = jobs.rescue(session, SLICE)
+    for job_id, state in rescued:
+        log.warning("job %s was running on a worker that is gone: it is %s now", job_id, state)
+    expired = jobs.expire(session, SLICE)
+    for job_id in expired:
+        log.warning("job %s expired before it was started: it is discarded", job_id)
+    processes.sweep(session, FORGET_PROCESS_AFTER)
+    return len(rescued) == SLICE or len(expired) == SLICE
+
+
+class PartitionKeeper:
+    """Makes and drops partitions beside the leader, in a thread with its own connection, which gives way to everybody."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        self._url = url
+        self._schema = schema
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pqclock-partitions", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with a first look at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present statement; waits a little for it."""
+        self._stopped.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        wait = 0.0
+        while not self._stopped.wait(wait):
+            wait = PARTITIONS_EVERY if self._maintain() else PARTITIONS_RETRY
+
+    def _maintain(self) -> bool:
+        try:
+            session = connect(self._url, self._schema, "partitions")
+        except DatabaseUnreachable:
+            return False
+        try:
+            made, dropped = partitions.maintain(session)
+        except psycopg.Error as error:
+            log.debug("partitions have to wait: %s", error)
+            return False
+        finally:
+            session.close()
+        if made or dropped:
+            log.info("made %s and dropped %s daily partitions", made, dropped)
+        return True

@@ -1,0 +1,134 @@
+"""The clock process: stand by until the lock is free, lead, and begin again after every fault."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+
+import psycopg
+
+from pqclock import __version__
+from pqclock.clock.caretaker import PartitionKeeper
+from pqclock.clock.leader import Leader, TermOver
+from pqclock.errors import DatabaseUnreachable
+from pqclock.loop import Wakeup, backoff
+from pqclock.store import leadership, processes
+from pqclock.store.database import Session
+from pqclock.store.listening import hear, listen
+
+log = logging.getLogger("pqclock.clock")
+
+TRY_EVERY = 0.5
+# After a resignation the lock comes free within milliseconds: look closely for a moment.
+TRY_AFTER_RESIGNATION = 0.01
+RESIGNATION_LASTS = 1.0
+BEAT_EVERY = 2.0
+RETRY_LIMIT = 0.5
+
+
+class Clock:
+    """One clock: `run()` until `stop()`. `state` is `starting`, `standby` or `leading`."""
+
+    def __init__(self, url: str, schema: str = "pqclock") -> None:
+        self._url = url
+        self._schema = schema
+        self._wakeup = Wakeup()
+        self._stopping = threading.Event()
+        self.state = "starting"
+        self.epoch: int | None = None
+
+    def stop(self) -> None:
+        """Have `run()` resign and return; callable from any thread and from signal handlers."""
+        self._stopping.set()
+        self._wakeup.wake()
+
+    def run(self) -> None:
+        """Follow and lead until stopped; a lost database is retried for ever. Raises Refused behind a pooler."""
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                self._live()
+                failures = 0
+            except TermOver as over:
+                log.warning("no longer the leader: %s", over)
+            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnreachable) as error:
+                failures = self._report_loss(error, failures)
+            except psycopg.Error:
+                failures += 1
+                log.exception("the clock met an error of the database and begins again")
+            self.state, self.epoch = "starting", None
+            if not self._stopping.is_set():
+                self._wakeup.wait(backoff(failures, RETRY_LIMIT))
+        self._wakeup.close()
+
+    def _report_loss(self, error: Exception, failures: int) -> int:
+        if failures == 0:
+            log.warning("the clock lost the database and tries again: %s", " ".join(str(error).split()))
+        return failures + 1
+
+    def _live(self) -> None:
+        """One life on one connection: stand by, lead, and leave in order."""
+        session = leadership.connect_direct(self._url, self._schema, "clock")
+        try:
+            listen(session)
+            process_id = processes.register(
+                session, "clock", pid=os.getpid(), host=socket.gethostname(), code_version=__version__
+            )
+            if self._stand_by(session, process_id):
+                self._lead(session, process_id)
+            else:
+                processes.leave(session, process_id)
+        finally:
+            session.close()
+
+    def _stand_by(self, session: Session, process_id: int) -> bool:
+        """Try for the lock until it is ours; False when stopped before."""
+        next_beat, look_closely_until = time.monotonic() + BEAT_EVERY, 0.0
+        while not self._stopping.is_set():
+            if leadership.try_lock(session):
+                return True
+            if self.state != "standby":
+                self.state = "standby"
+                log.info("standing by: another clock leads")
+            if time.monotonic() >= next_beat:
+                processes.beat(session, process_id)
+                next_beat = time.monotonic() + BEAT_EVERY
+            closely = time.monotonic() < look_closely_until
+            self._wakeup.wait(
+                TRY_AFTER_RESIGNATION if closely else TRY_EVERY * random.uniform(0.8, 1.0),  # noqa: S311
+                session.conn.fileno(),
+            )
+            if "resigned" in hear(session):
+                look_closely_until = time.monotonic() + RESIGNATION_LASTS
+        return False
+
+    def _lead(self, session: Session, process_id: int) -> None:
+        epoch = leadership.elect(session, process_id)
+        self.epoch, self.state = epoch, "leading"
+        log.info("leading: term %s", epoch, extra={"epoch": epoch})
+        leader = Leader(session, epoch, process_id)
+        partition_keeper = PartitionKeeper(self._url, self._schema)
+        partition_keeper.start()
+        try:
+            while not self._stopping.is_set():
+                self._sleep(session, leader, leader.turn())
+            processes.leave(session, process_id)
+            leadership.resign(session, epoch)
+            log.info("resigned: term %s", epoch)
+        finally:
+            partition_keeper.stop()
+
+    def _sleep(self, session: Session, leader: Leader, seconds: float) -> None:
+        """Sleep for so long, or until a notification or a stop that is a reason to turn."""
+        deadline = time.monotonic() + seconds
+        while not self._stopping.is_set():
+            if any([leader.hear(payload) for payload in hear(session)]):
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._wakeup.wait(left, session.conn.fileno())

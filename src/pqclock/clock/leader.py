@@ -1,0 +1,91 @@
+"""A term in office, turn by turn."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+
+from pqclock.clock import caretaker
+from pqclock.clock.planner import Planner
+from pqclock.loop import DatabaseClock
+from pqclock.store import jobs, leadership, processes
+from pqclock.store.database import Session
+
+log = logging.getLogger("pqclock.clock")
+
+BEAT_EVERY = 2.0
+TIDY_EVERY = 2.0
+PROMOTE_SLICE = 5_000
+
+
+class TermOver(Exception):
+    """Another term has begun, or this one was ended: stop writing."""
+
+
+class Leader:
+    """The one clock that inserts and promotes; `turn()` does one round and says how long to sleep."""
+
+    def __init__(self, session: Session, epoch: int, process_id: int) -> None:
+        self._session = session
+        self._epoch = epoch
+        self._process_id = process_id
+        self._planner = Planner(session, epoch)
+        self._clock = DatabaseClock()
+        self._next_beat = 0.0
+        self._next_tidy = 0.0
+        self._plan_again_at: datetime | None = None
+        self._replan = True
+
+    def hear(self, payload: str) -> bool:
+        """Take a notification; True when it is a reason to turn at once."""
+        if payload == "clock":
+            self._replan = True
+            return True
+        if payload == "rescue":
+            self._next_tidy = 0.0
+            return True
+        return False
+
+    def turn(self) -> float:
+        """Beat, promote, plan, tidy; gives the seconds until there is something to do. Raises TermOver."""
+        self._beat_if_due()
+        promotion = self._promote()
+        wakes = [promotion.next_run_at]
+        more = promotion.promoted == PROMOTE_SLICE
+        if self._replan or (self._plan_again_at is not None and self._plan_again_at <= promotion.now):
+            planned = self._planner.step(promotion.now)
+            if not planned.in_office:
+                raise TermOver(f"term {self._epoch} is over")
+            self._replan = False
+            self._plan_again_at = planned.plan_again_at
+            wakes.append(planned.first_run_at)
+            more = more or planned.more
+        more = self._tidy_if_due() or more
+        return 0.0 if more else self._sleep([*wakes, self._plan_again_at])
+
+    def _beat_if_due(self) -> None:
+        if time.monotonic() < self._next_beat:
+            return
+        if leadership.beat(self._session, self._epoch) is None:
+            raise TermOver(f"term {self._epoch} is over")
+        processes.beat(self._session, self._process_id)
+        self._next_beat = time.monotonic() + BEAT_EVERY
+
+    def _promote(self) -> jobs.Promotion:
+        sent = time.monotonic()
+        promotion = jobs.promote(self._session, PROMOTE_SLICE)
+        self._clock.read(promotion.now, sent, time.monotonic())
+        return promotion
+
+    def _tidy_if_due(self) -> bool:
+        if time.monotonic() < self._next_tidy:
+            return False
+        more = caretaker.tidy(self._session)
+        self._next_tidy = 0.0 if more else time.monotonic() + TIDY_EVERY
+        return more
+
+    def _sleep(self, instants: list[datetime | None]) -> float:
+        until_instants = [self._clock.seconds_until(instant) for instant in instants if instant is not None]
+        until_duties = [self._next_beat - time.monotonic(), self._next_tidy - time.monotonic()]
+        return max(0.0, min([*until_instants, *until_duties]))

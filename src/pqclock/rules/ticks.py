@@ -1,0 +1,203 @@
+"""What becomes of a schedule's ticks: which are inserted, which are skipped, and why.
+
+A plan covers the instants after `planned_to` up to the horizon, in order and without a hole, so that a plan over (a, c]
+equals the plans over (a, b] and (b, c]. A tick at most `grace` late is on time. Of the later ones, the missed ticks, the
+newest `catch_up_limit` inside `catch_up_window` are inserted after all; the others are written down as skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from itertools import islice
+
+from pqclock.errors import CronError
+from pqclock.rules.cron import Cron
+from pqclock.rules.intervals import At, Every
+from pqclock.rules.schedule import Schedule
+
+Timing = Cron | Every | At
+
+# The most ticks that one plan inserts, and the most that it walks over to count what is skipped.
+INSERT_SLICE = 1_000
+SKIP_SLICE = 20_000
+
+_INSTANT = timedelta(microseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the ledger: a tick that is inserted, or `count` ticks from `tick` through `through` that are not."""
+
+    tick: datetime
+    through: datetime
+    count: int
+    outcome: str
+    reason: str | None
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ledger's next rows, up to where they reach, and the first tick after that (None: there will be none)."""
+
+    entries: tuple[Entry, ...]
+    planned_to: datetime
+    next_tick: datetime | None
+
+
+def plan(schedule: Schedule, planned_to: datetime, created_at: datetime, now: datetime, horizon: timedelta) -> Plan:
+    """Decide on the ticks after `planned_to`, up to `now + horizon` or the end of a slice."""
+    upto = max(planned_to, now + horizon)
+    window = _Window(schedule, planned_to, upto)
+    missed_to = _missed_to(schedule, window, created_at, now)
+    chosen_from = _chosen_from(schedule, window, created_at, now)
+    skipped, reached = _skip(schedule, window, chosen_from, created_at, now)
+    inserted: list[Entry] = []
+    if reached is None:
+        ticks = islice(window.timing.ticks(max(window.after, chosen_from - _INSTANT), window.before), INSERT_SLICE)
+        inserted = [Entry(t, t, 1, "inserted", None, "catch_up" if t < missed_to else "clock") for t in ticks]
+        reached = inserted[-1].tick if len(inserted) == INSERT_SLICE else upto
+    gaps = _gap_entries(window, planned_to, reached, {entry.tick for entry in inserted})
+    return Plan((*skipped, *inserted, *gaps), reached, next_tick(schedule, reached))
+
+
+def plan_skip(schedule: Schedule, after: datetime, upto: datetime, reason: str) -> tuple[Entry, ...]:
+    """One row for all ticks in (after, upto], left out for `reason`; none when there are no ticks."""
+    window = _Window(schedule, after, upto)
+    first = window.next(window.after)
+    if first is None or first >= window.before:
+        return ()
+    entry, _ = _run_of_skips(window, first, window.before, reason, "skipped", SKIP_SLICE * 1_000)
+    return (entry,)
+
+
+def next_tick(schedule: Schedule, after: datetime) -> datetime | None:
+    """The first tick after an instant, within the schedule's start and end; None when there is none."""
+    window = _Window(schedule, after, after)
+    tick = window.next(window.after)
+    return None if tick is None or (schedule.end is not None and tick >= schedule.end) else tick
+
+
+def previous_tick(schedule: Schedule, before: datetime) -> datetime | None:
+    """The last tick before an instant, within the schedule's start; None when there is none."""
+    tick = _previous(schedule.timing(), before)
+    return None if tick is None or (schedule.start is not None and tick < schedule.start) else tick
+
+
+def run_at(schedule: Schedule, tick: datetime) -> datetime:
+    """When the tick's job is due: the tick moved by the schedule's spread (fixed) and jitter (another for each tick).
+
+    Both are hashes, so every leader comes to the same answer.
+    """
+    moved = tick
+    if schedule.spread:
+        moved += offset(schedule.key, schedule.spread)
+    if schedule.jitter:
+        moved += offset(f"{schedule.key} {int(tick.timestamp())}", schedule.jitter)
+    return moved
+
+
+def offset(text: str, window: timedelta) -> timedelta:
+    """An offset within `window`, in whole milliseconds, from 64 bits of BLAKE2b over the text: the same for ever."""
+    number = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+    return number % max(1, window // _MILLISECOND) * _MILLISECOND
+
+
+class _Window:
+    """The instants strictly between `after` and `before` that a plan looks at, cut by the schedule's start and end."""
+
+    def __init__(self, schedule: Schedule, planned_to: datetime, upto: datetime) -> None:
+        self.timing: Timing = schedule.timing()
+        self.after = planned_to if schedule.start is None else max(planned_to, schedule.start - _INSTANT)
+        self.before = upto + _INSTANT if schedule.end is None else min(upto + _INSTANT, schedule.end)
+
+    def next(self, after: datetime) -> datetime | None:
+        try:
+            return self.timing.next(after)
+        except CronError:
+            return None
+
+
+def _previous(timing: Timing, before: datetime) -> datetime | None:
+    try:
+        return timing.previous(before)
+    except CronError:
+        return None
+
+
+def _missed_to(schedule: Schedule, window: _Window, created_at: datetime, now: datetime) -> datetime:
+    """Ticks before this instant are missed. An `at` that lay in the past when it was first applied is not due at all."""
+    if schedule.at is not None and schedule.at <= created_at:
+        return window.before
+    return now - schedule.grace
+
+
+def _chosen_from(schedule: Schedule, window: _Window, created_at: datetime, now: datetime) -> datetime:
+    """The oldest missed tick that is inserted after all; where there is none, an instant after all missed ones."""
+    missed_to = _missed_to(schedule, window, created_at, now)
+    if schedule.at is not None and schedule.at <= created_at:
+        return missed_to
+    limit = {"none": 0, "latest": 1, "all": schedule.catch_up_limit}[schedule.catch_up]
+    oldest, chosen = now - schedule.catch_up_window, min(missed_to, window.before)
+    for _ in range(limit):
+        tick = _previous(window.timing, chosen)
+        if tick is None or tick <= window.after or tick < oldest:
+            break
+        chosen = tick
+    return chosen
+
+
+def _skip(
+    schedule: Schedule, window: _Window, before: datetime, created_at: datetime, now: datetime
+) -> tuple[list[Entry], datetime | None]:
+    """Rows for the missed ticks before the first chosen one; with where the walk ended, if it ended too early."""
+    entries: list[Entry] = []
+    tick = window.next(window.after)
+    bound = min(before, window.before)
+    while tick is not None and tick < bound:
+        outcome, reason, until = _skip_reason(schedule, tick, created_at, now)
+        entry, complete = _run_of_skips(window, tick, min(bound, until), reason, outcome, SKIP_SLICE)
+        entries.append(entry)
+        if not complete:
+            return entries, entry.through
+        tick = window.next(entry.through)
+    return entries, None
+
+
+def _skip_reason(schedule: Schedule, tick: datetime, created_at: datetime, now: datetime) -> tuple[str, str, datetime]:
+    """Outcome and reason of a missed tick that nobody catches up, and the instant up to which they hold."""
+    if schedule.at is not None and tick <= created_at:
+        return "skipped", "past", tick + _INSTANT
+    oldest = now - schedule.catch_up_window
+    if schedule.catch_up == "none":
+        return "skipped", "missed", now
+    if tick < oldest:
+        return "skipped", "window", oldest
+    return ("coalesced", "latest", now) if schedule.catch_up == "latest" else ("skipped", "limit", now)
+
+
+def _run_of_skips(
+    window: _Window, first: datetime, before: datetime, reason: str, outcome: str, most: int
+) -> tuple[Entry, bool]:
+    """One row for the ticks from `first` to below `before`; False when there were more than `most`."""
+    timing = window.timing
+    if isinstance(timing, Every):
+        count, last = timing.count(first - _INSTANT, before), _previous(timing, before)
+        return Entry(first, last or first, count, outcome, reason, "clock"), True
+    count, last = 0, first
+    for last in islice(timing.ticks(first - _INSTANT, before), most):
+        count += 1
+    return Entry(first, last, count, outcome, reason, "clock"), count < most
+
+
+def _gap_entries(window: _Window, after: datetime, upto: datetime, ticks: set[datetime]) -> Iterator[Entry]:
+    """Rows for the ticks that `gap = "skip"` leaves out, keyed by the first instant after the gap."""
+    if isinstance(window.timing, Cron):
+        for tick in window.timing.skipped_in_gap(max(after, window.after), min(upto + _INSTANT, window.before)):
+            if tick not in ticks:
+                yield Entry(tick, tick, 1, "skipped", "gap", "clock")
+

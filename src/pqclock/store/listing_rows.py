@@ -1,0 +1,175 @@
+"""The rows of the listings: the fields of the public views, in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """Some rows, and the cursor that the next page begins after; None at the end."""
+
+    rows: list[Row]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A row of the view `jobs`."""
+
+    id: int
+    state: str
+    queue: str
+    task: str
+    args: Any
+    result: Any
+    priority: int
+    labels: list[str]
+    run_at: datetime
+    attempt: int
+    max_attempts: int
+    unique_key: str | None
+    schedule_key: str | None
+    tick: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None
+    worker_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One run of a job."""
+
+    attempt: int
+    outcome: str
+    worker_id: int | None
+    started_at: datetime | None
+    finished_at: datetime
+    error_type: str | None
+    error: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """A row of the view `schedules`."""
+
+    key: str
+    source: str
+    state: str
+    cron: str | None
+    every: str | None
+    timezone: str
+    task: str
+    queue: str
+    next_tick: datetime | None
+    watermark: datetime
+    paused_until: datetime | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TickRow:
+    """A row of the view `ticks`, the ledger."""
+
+    schedule_key: str
+    tick: datetime
+    through: datetime
+    count: int
+    nominal: datetime
+    outcome: str
+    reason: str | None
+    origin: str
+    job_id: int | None
+    inserted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A row of the view `queues`."""
+
+    queue: str
+    paused_until: datetime | None
+    note: str | None
+    scheduled: int
+    ready: int
+    running: int
+    oldest_ready_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task that a worker or an App has published."""
+
+    task: str
+    queue: str | None
+    priority: int | None
+    max_attempts: int | None
+    labels: list[str] | None
+    arg_defaults: Any
+    code_version: str
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """A row of the view `processes`."""
+
+    id: int
+    kind: str
+    pid: int
+    host: str
+    leader: bool
+    epoch: int | None
+    started_at: datetime
+    beat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderRow:
+    """The present term, or the last one: without `host` and `pid` nobody leads."""
+
+    epoch: int
+    host: str | None
+    pid: int | None
+    elected_at: datetime | None
+    beat_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComingTick:
+    """A schedule's tick that is still to come."""
+
+    key: str
+    tick: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that failed for good."""
+
+    id: int
+    task: str
+    queue: str
+    attempt: int
+    finished_at: datetime
+    error: str | None
+    schedule_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything at one instant, `now` by the database's clock."""
+
+    now: datetime
+    leader: LeaderRow
+    processes: list[ProcessRow]
+    queues: list[QueueRow]
+    coming: list[ComingTick]
+    failures: list[Failure]

@@ -1,0 +1,152 @@
+"""Listings for people and tools: jobs, schedules, queues, tasks, processes, and the status of it all.
+
+Rows have the fields of the public views. Pages go on after the last key seen, never by an offset, and nothing counts a
+big table. Every look is one read-only transaction that the server ends when it takes too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+
+from pqclock.errors import PqclockError
+from pqclock.store.database import Session, unreachable
+from pqclock.store.listing_rows import (
+    AttemptRow,
+    ComingTick,
+    Failure,
+    JobRow,
+    LeaderRow,
+    Page,
+    ProcessRow,
+    QueueRow,
+    ScheduleRow,
+    Status,
+    TaskRow,
+    TickRow,
+)
+
+READ_TIMEOUT = "10s"
+MAX_LIMIT = 1000
+_ATTEMPTS_SHOWN = 1000
+_LAST_ID = 2**63 - 1
+
+Row = TypeVar("Row")
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[None]:
+    """One consistent look that cannot write and that ends in time.
+
+    Raises DatabaseUnreachable when the connection is lost, PqclockError when a statement takes too long.
+    """
+    where = session.conn.info.dsn
+    try:
+        with session.transaction():
+            session.run("listings.begin")
+            session.run("listings.limit_time", timeout=READ_TIMEOUT)
+            yield
+    except psycopg.errors.QueryCanceled as error:
+        raise PqclockError(
+            f"the listing took longer than {READ_TIMEOUT} and was given up: narrow it with filters or a smaller limit"
+        ) from error
+    except psycopg.OperationalError as error:
+        raise unreachable(where, error) from error
+
+
+def now(session: Session) -> datetime:
+    """The database's time."""
+    row = session.run("listings.now").fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment
+
+
+def jobs(
+    session: Session,
+    *,
+    state: str | None = None,
+    queue: str | None = None,
+    task: str | None = None,
+    schedule: str | None = None,
+    label: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> Page[JobRow]:
+    """The newest jobs first, live and finished; `before` is the id to go on below."""
+    filters = {"state": state, "queue": queue, "task": task, "schedule": schedule, "label": label}
+    bound = _LAST_ID if before is None else min(before, _LAST_ID)
+    ids = [job_id for (job_id,) in session.run("listings.job_ids", before=bound, limit=limit + 1, **filters)]
+    rows = session.fetch(JobRow, "listings.jobs", ids=ids[:limit])
+    return Page(rows, str(ids[limit - 1]) if len(ids) > limit else None)
+
+
+def job(session: Session, job_id: int) -> tuple[JobRow, list[AttemptRow]] | None:
+    """A job and its runs; None when the database does not have it, or not any more."""
+    rows = session.fetch(JobRow, "listings.jobs", ids=[job_id]) if 0 <= job_id <= _LAST_ID else []
+    if not rows:
+        return None
+    return rows[0], session.fetch(AttemptRow, "listings.attempts", job_id=job_id, limit=_ATTEMPTS_SHOWN)
+
+
+def schedules(
+    session: Session, *, state: str | None = None, task: str | None = None, after: str = "", limit: int = 50
+) -> Page[ScheduleRow]:
+    """Schedules by key, without those that were removed unless that state is asked for."""
+    rows = session.fetch(ScheduleRow, "listings.schedules", state=state, task=task, after=after, limit=limit + 1)
+    return _page(rows, limit, lambda row: row.key)
+
+
+def schedule(session: Session, key: str, ticks: int) -> tuple[ScheduleRow, list[TickRow]] | None:
+    """A schedule and the newest rows of its ledger; None when there is no such key."""
+    rows = session.fetch(ScheduleRow, "listings.schedule", key=key)
+    if not rows:
+        return None
+    return rows[0], session.fetch(TickRow, "listings.ticks", key=key, limit=ticks)
+
+
+def schedule_keys(session: Session, limit: int = 500) -> list[str]:
+    """Some keys, to suggest the one that was meant."""
+    return [key for (key,) in session.run("listings.schedule_keys", limit=limit)]
+
+
+def definitions(session: Session, keys: Sequence[str] | None, limit: int = 10_000) -> list[tuple[str, dict[str, Any]]]:
+    """(key, definition) of the active schedules with these keys, or of all."""
+    return session.run("listings.definitions", keys=None if keys is None else list(keys), limit=limit).fetchall()
+
+
+def queues(session: Session, *, after: str = "", limit: int = 50) -> Page[QueueRow]:
+    """Queues by name: what waits and runs in them."""
+    return _page(session.fetch(QueueRow, "listings.queues", after=after, limit=limit + 1), limit, lambda row: row.queue)
+
+
+def tasks(session: Session, *, after: str = "", limit: int = 50) -> Page[TaskRow]:
+    """Published tasks by name."""
+    return _page(session.fetch(TaskRow, "listings.tasks", after=after, limit=limit + 1), limit, lambda row: row.task)
+
+
+def processes(session: Session, *, after: int = 0, limit: int = 50) -> Page[ProcessRow]:
+    """Clocks and workers that are alive, or were a short time ago."""
+    rows = session.fetch(ProcessRow, "listings.processes", after=after, limit=limit + 1)
+    return _page(rows, limit, lambda row: str(row.id))
+
+
+def status(session: Session, some: int = 5) -> Status:
+    """Leader, processes, queues, the next ticks and the last failures."""
+    return Status(
+        now=now(session),
+        leader=session.fetch(LeaderRow, "listings.leader")[0],
+        processes=processes(session, limit=MAX_LIMIT).rows,
+        queues=queues(session, limit=MAX_LIMIT).rows,
+        coming=session.fetch(ComingTick, "listings.coming", limit=some),
+        failures=session.fetch(Failure, "listings.failures", limit=some),
+    )
+
+
+def _page(rows: list[Row], limit: int, cursor: Callable[[Row], str]) -> Page[Row]:
+    shown = rows[:limit]
+    return Page(shown, cursor(shown[-1]) if len(rows) > limit else None)

@@ -1,0 +1,162 @@
+"""Schedules and their ledger: what is due to be planned, the ticks that were, and the application of files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from pqclock.store.database import Session
+
+
+@dataclass(frozen=True, slots=True)
+class DueSchedule:
+    """A schedule with something to plan, and where its planning stands."""
+
+    id: int
+    key: str
+    version: int
+    definition: dict[str, Any]
+    planned_to: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a schedule was planned: written only if it still stands at `planned_from` and at `version`."""
+
+    schedule_id: int
+    version: int
+    planned_from: datetime
+    planned_to: datetime
+    next_tick: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TickRow:
+    """A row for the ledger; with `run_at`, `expires_at` and `args` for its job when the outcome is `inserted`."""
+
+    schedule_id: int
+    tick: datetime
+    through: datetime
+    count: int
+    outcome: str
+    reason: str | None
+    origin: str
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    args: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """What came of inserting ticks: False in `in_office` means that the term is over and nothing was written."""
+
+    in_office: bool
+    schedules: int
+    inserted: int
+    first_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSchedule:
+    """A schedule as the database has it, locked for an application of files."""
+
+    id: int
+    key: str
+    set_name: str | None
+    source: str
+    state: str
+    definition: dict[str, Any]
+    planned_to: datetime
+    created_at: datetime
+
+
+def due(session: Session, before: datetime, limit: int) -> list[DueSchedule]:
+    """The schedules with a tick to plan up to `before`, the earliest first."""
+    return session.fetch(DueSchedule, "schedules.due", before=before, limit=limit)
+
+
+def earliest(session: Session) -> datetime | None:
+    """The first instant at which some schedule has something to plan."""
+    row = session.run("schedules.earliest").fetchone()
+    return row[0] if row else None
+
+
+def insert_ticks(
+    session: Session, epoch: int, reaches: Sequence[Reach], ticks: Sequence[TickRow], now: datetime | None = None
+) -> Insertion:
+    """Write ledger, jobs and cursors in one statement, under the term's epoch; a tick that has a row is left alone."""
+    return session.fetch(
+        Insertion, "schedules.insert_ticks", epoch=epoch, cursors=_json(reaches), entries=_json(ticks), now=now
+    )[0]
+
+
+def database_now(session: Session, now: datetime | None = None) -> datetime:
+    """The database's time."""
+    row = session.run("schedules.now", now=now).fetchone()
+    assert row is not None
+    result: datetime = row[0]
+    return result
+
+
+def lock_set(session: Session, set_name: str) -> None:
+    """Hold everybody else's application of this set up until the transaction ends."""
+    session.run("schedules.lock_set", set_name=set_name)
+
+
+def applied_contents(session: Session, set_name: str) -> list[str]:
+    """The content hashes of a set that were ever applied; the last one rules."""
+    return [content_hash for content_hash, _ in session.run("schedules.set_versions", set_name=set_name)]
+
+
+def record_version(session: Session, set_name: str, content_hash: str, now: datetime) -> None:
+    """Note that this content of the set rules from now on."""
+    session.run("schedules.record_version", set_name=set_name, content_hash=content_hash, now=now)
+
+
+def lock_known(session: Session, set_name: str, keys: Iterable[str]) -> list[KnownSchedule]:
+    """The schedules of a set and of these keys, also removed ones, locked."""
+    return session.fetch(KnownSchedule, "schedules.lock_known", set_name=set_name, keys=list(keys))
+
+
+def add(session: Session, set_name: str | None, rows: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Insert schedules: key, source, state, definition, planned_to each."""
+    session.run("schedules.add", set_name=set_name, rows=json.dumps(rows, default=_instant), now=now)
+
+
+def change(session: Session, set_name: str | None, rows: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Give schedules a new version: id, source, state, definition, planned_to (None: back to now) each."""
+    session.run("schedules.change", set_name=set_name, rows=json.dumps(rows, default=_instant), now=now)
+
+
+def move(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Note another place in the files for schedules that are otherwise the same: id, source each."""
+    session.run("schedules.move", rows=json.dumps(rows))
+
+
+def write_skips(session: Session, rows: Sequence[TickRow], now: datetime) -> None:
+    """Write ledger rows for ticks that a change of state left out."""
+    session.run("schedules.write_skips", rows=_json(rows), now=now)
+
+
+def withdraw(session: Session, ids: Sequence[int], now: datetime) -> int:
+    """Take back what was inserted ahead for these schedules; gives the number of ticks."""
+    return session.run("schedules.withdraw", ids=list(ids), now=now).rowcount
+
+
+def wake_clock(session: Session) -> None:
+    """Have the leader look at once."""
+    session.run("schedules.wake_clock")
+
+
+def _json(rows: Sequence[Reach] | Sequence[TickRow]) -> str:
+    return json.dumps([asdict(row) for row in rows], default=_instant)
+
+
+def _instant(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{value!r} of type {type(value).__name__} is not written to the database as JSON")

@@ -1,0 +1,19 @@
+-- name: publish
+-- Write what differs, unless newer code has published the task.
+INSERT INTO {schema}.task AS t (
+    name, queue, priority, max_attempts, labels, arg_defaults, options, code_version, published_at)
+SELECT p.name, p.queue, p.priority, p.max_attempts, p.labels, p.arg_defaults, p.options, p.code_version,
+       coalesce(%(now)s::timestamptz, clock_timestamp())
+FROM jsonb_to_recordset(%(tasks)s::jsonb) AS p (
+    name text, queue text, priority smallint, max_attempts smallint, labels text[], arg_defaults jsonb, options jsonb,
+    code_version text)
+ORDER BY p.name
+ON CONFLICT (name) DO UPDATE
+SET queue = excluded.queue, priority = excluded.priority, max_attempts = excluded.max_attempts,
+    labels = excluded.labels, arg_defaults = excluded.arg_defaults, options = excluded.options,
+    code_version = excluded.code_version, published_at = excluded.published_at
+WHERE (t.queue, t.priority, t.max_attempts, t.labels, t.arg_defaults, t.options, t.code_version)
+      IS DISTINCT FROM
+      (excluded.queue, excluded.priority, excluded.max_attempts, excluded.labels, excluded.arg_defaults,
+       excluded.options, excluded.code_version)
+  AND NOT {schema}.version_key(t.code_version) > {schema}.version_key(excluded.code_version)

@@ -1,0 +1,185 @@
+"""The app: the registry of tasks, and the way to the database."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import psycopg
+
+from pqclock.address import find_address
+from pqclock.errors import ArgumentError, PqclockError, Refused
+from pqclock.rules.json_values import check_object
+from pqclock.rules.retry import Retry
+from pqclock.settings import load
+from pqclock.store.database import check_schema_name
+from pqclock.store.jobs import JobResult, NewJob, insertion, parse_result
+from pqclock.store.tasks import publication
+from pqclock.tasks.connections import Connections
+from pqclock.tasks.handle import JobHandle
+from pqclock.tasks.options import (
+    check_labels,
+    check_priority,
+    check_queue,
+    check_retry,
+    check_task_name,
+    refuse_later,
+)
+from pqclock.tasks.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class App:
+    """Tasks by name, and enqueueing them. Nothing is connected before the first use.
+
+    `database_url` is a libpq address; without it PQCLOCK_DATABASE_URL, DATABASE_URL, PGHOST or PGSERVICE, and at last
+    the running embedded server of this folder. `schema` defaults to the settings' (PQCLOCK_SCHEMA), else `pqclock`. `version` is that of
+    the code which defines the tasks: of two processes that publish the same task, the newer one wins.
+    """
+
+    def __init__(self, database_url: str | None = None, *, schema: str | None = None, version: str = "") -> None:
+        self.schema = None if schema is None else check_schema_name(schema)
+        self.version = str(version)
+        self._database_url = database_url
+        self._tasks: dict[str, Task[..., Any]] = {}
+        self._lock = threading.Lock()
+        self._connections: Connections | None = None
+        self._published = False
+
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """The registered tasks by name, read-only."""
+        return MappingProxyType(self._tasks)
+
+    def task(
+        self,
+        name: str,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        labels: Sequence[str] | None = None,
+        retry: Retry | None = None,
+        max_attempts: int | None = None,
+        **later: Any,
+    ) -> Callable[[Callable[P, R]], Task[P, R]]:
+        """Register the decorated function, sync or async, as the task `name`.
+
+        The options hold for every job of the task where neither the call nor the schedule says otherwise.
+        `max_attempts=3` is short for `retry=Retry(max_attempts=3)`; without both a failed job is not tried again.
+        """
+        what = f"task {check_task_name(name)!r}"
+        refuse_later(what, later)
+        checked = {
+            "queue": check_queue(queue, what),
+            "priority": check_priority(priority, what),
+            "labels": check_labels(labels, what),
+            "retry": check_retry(retry, max_attempts, what),
+        }
+
+        def register(function: Callable[P, R]) -> Task[P, R]:
+            task = Task(self, name, function, **checked)
+            if name in self._tasks:
+                raise ArgumentError(f"{what} is registered twice, by {self._tasks[name].function!r} and {function!r}")
+            self._tasks[name] = task
+            self._published = False
+            return task
+
+        return register
+
+    def enqueue_many(self, jobs: Sequence[NewJob], conn: Any = None) -> list[JobHandle]:
+        """Insert jobs made by `Task.job(...)` in one statement; handles come in input order.
+
+        `conn` is a psycopg connection: the jobs are then part of its transaction, and vanish with its rollback.
+        """
+        if not jobs:
+            return []
+        self._publish_once(conn)
+        rows = self._connected().run("jobs.insert", insertion(jobs, self._defaults(jobs)), conn)
+        return [JobHandle(job_id, True, state, self) for job_id, state in rows]
+
+    async def enqueue_many_async(self, jobs: Sequence[NewJob], conn: Any = None) -> list[JobHandle]:
+        """The same, on an event loop; `conn` is then a psycopg AsyncConnection."""
+        if not jobs:
+            return []
+        if not self._published and conn is None:
+            await self._connected().run_async("tasks.publish", publication(self.publication()))
+            self._published = True
+        rows = await self._connected().run_async("jobs.insert", insertion(jobs, self._defaults(jobs)), conn)
+        return [JobHandle(job_id, True, state, self) for job_id, state in rows]
+
+    def job_result(self, job_id: int) -> JobResult | None:
+        """Where a job stands and what it returned; None when the database does not know it."""
+        return parse_result(self._connected().run("jobs.result", {"id": job_id}))
+
+    async def job_result_async(self, job_id: int) -> JobResult | None:
+        """The same, on an event loop."""
+        return parse_result(await self._connected().run_async("jobs.result", {"id": job_id}))
+
+    def publication(self) -> list[dict[str, Any]]:
+        """The tasks as they are published to the database."""
+        return [_published(task, self.version) for task in self._tasks.values()]
+
+    def close(self) -> None:
+        """Close the app's connections; the next use opens them again."""
+        with self._lock:
+            if self._connections is not None:
+                self._connections.close()
+                self._connections = None
+
+    async def close_async(self) -> None:
+        """Close the app's connections, with those of this event loop."""
+        if self._connections is not None:
+            await self._connections.close_async()
+        self.close()
+
+    def _connected(self) -> Connections:
+        with self._lock:
+            if self._connections is None:
+                settings = load()
+                address = find_address(self._database_url, settings=settings)
+                self._connections = Connections(address, self.schema or settings.schema)
+            return self._connections
+
+    def _publish_once(self, conn: Any) -> None:
+        """Tell the database about the tasks, never on the caller's connection: that would hold up every publisher."""
+        if self._published or conn is not None:
+            return
+        try:
+            self._connected().run("tasks.publish", publication(self.publication()))
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+            raise Refused("the database has no tables of pqclock yet: run `pqclock migrate`") from error
+        self._published = True
+
+    def _defaults(self, jobs: Sequence[NewJob]) -> dict[str, dict[str, Any]]:
+        """What this code says of the tasks, for those that nobody has published."""
+        return {name: self._tasks[name].defaults() for name in {job.task for job in jobs} if name in self._tasks}
+
+
+def _published(task: Task[..., Any], version: str) -> dict[str, Any]:
+    defaults = task.defaults()
+    return {
+        "name": task.name,
+        **defaults,
+        "arg_defaults": json.loads(_argument_defaults(task)),
+        "options": {"retry": task.retry.to_options()} if task.retry else {},
+        "code_version": version,
+    }
+
+
+def _argument_defaults(task: Task[..., Any]) -> str:
+    """The defaults of the parameters that are JSON values; the others stay the function's own affair."""
+    found = {}
+    for name, parameter in task.signature.parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            try:
+                check_object({name: parameter.default}, task.name)
+            except PqclockError:
+                continue
+            found[name] = parameter.default
+    return json.dumps(found)

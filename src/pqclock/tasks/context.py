@@ -1,0 +1,33 @@
+"""Which job runs here: `current_job()` inside a handler, sync or async."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentJob:
+    """The job whose handler calls; `tick` (UTC) and `schedule_key` are None for a job that no schedule made."""
+
+    id: int
+    task: str
+    queue: str
+    attempt: int
+    max_attempts: int
+    run_at: datetime
+    tick: datetime | None
+    schedule_key: str | None
+    labels: tuple[str, ...]
+
+
+running: ContextVar[CurrentJob] = ContextVar("pqclock_current_job")
+
+
+def current_job() -> CurrentJob:
+    """The job that runs here. Raises LookupError outside of a handler."""
+    try:
+        return running.get()
+    except LookupError:
+        raise LookupError("current_job() was called outside of a running job: call it in a task's handler") from None

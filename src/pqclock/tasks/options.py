@@ -1,0 +1,93 @@
+"""The options of tasks and of single enqueues, checked when they are given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from pqclock.errors import ArgumentError
+from pqclock.rules.durations import parse_duration
+from pqclock.rules.retry import MAX_ATTEMPTS, Retry
+
+_TASK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}", re.ASCII)
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
+MAX_LABELS = 16
+MAX_LABEL = 64
+
+# Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
+NOT_YET = frozenset(
+    "unique throttle fuse timeout units batch batch_wait slice history executor on_crash unique_key after".split()
+)
+
+
+def refuse_later(what: str, given: Mapping[str, object]) -> None:
+    """Raise for options that are not supported yet, or not known at all."""
+    for name in given:
+        if name in NOT_YET:
+            raise ArgumentError(f"{what}: the option {name!r} is not supported yet: leave it out")
+        raise TypeError(f"{what} has no option {name!r}")
+
+
+def check_task_name(name: str) -> str:
+    """The name, or ArgumentError."""
+    if not isinstance(name, str) or not _TASK_NAME.fullmatch(name):
+        raise ArgumentError(
+            f"task name {name!r:.60} cannot be used: write up to 200 letters, digits and '_', '.', ':', '-', "
+            f"for example 'reports.nightly'"
+        )
+    return name
+
+
+def check_queue(queue: str | None, what: str) -> str | None:
+    """The queue's name, or ArgumentError."""
+    if queue is not None and (not isinstance(queue, str) or not _QUEUE_NAME.fullmatch(queue)):
+        raise ArgumentError(
+            f"{what}: queue {queue!r:.60} is no name for a queue: use up to 100 letters, digits, '_', '.' and '-'"
+        )
+    return queue
+
+
+def check_priority(priority: int | None, what: str) -> int | None:
+    """The priority, or ArgumentError; it is a smallint in the database."""
+    if priority is not None and (type(priority) is not int or not -32768 <= priority <= 32767):
+        raise ArgumentError(f"{what}: priority {priority!r:.40} must be a whole number from -32768 to 32767 (lower runs first)")
+    return priority
+
+
+def check_labels(labels: Sequence[str] | None, what: str) -> tuple[str, ...] | None:
+    """The labels, or ArgumentError."""
+    if labels is None:
+        return None
+    if isinstance(labels, str) or len(labels) > MAX_LABELS:
+        raise ArgumentError(f"{what}: labels {labels!r:.60} must be a list of at most {MAX_LABELS} texts")
+    for label in labels:
+        if not isinstance(label, str) or not 1 <= len(label) <= MAX_LABEL or not label.isprintable():
+            raise ArgumentError(f"{what}: label {label!r:.80} must be a printable text of 1 to {MAX_LABEL} characters")
+    return tuple(dict.fromkeys(labels))
+
+
+def check_max_attempts(max_attempts: int | None, what: str) -> int | None:
+    """The number of attempts, or ArgumentError."""
+    if max_attempts is not None and (type(max_attempts) is not int or not 1 <= max_attempts <= MAX_ATTEMPTS):
+        raise ArgumentError(f"{what}: max_attempts {max_attempts!r:.40} must be a whole number from 1 to {MAX_ATTEMPTS}")
+    return max_attempts
+
+
+def check_retry(retry: Retry | None, max_attempts: int | None, what: str) -> Retry | None:
+    """The policy: `max_attempts=3` is short for Retry(max_attempts=3)."""
+    check_max_attempts(max_attempts, what)
+    if retry is not None and not isinstance(retry, Retry):
+        raise ArgumentError(f"{what}: retry {retry!r:.60} must be a pqclock.Retry")
+    if retry is not None and max_attempts is not None:
+        raise ArgumentError(f"{what}: give either retry=Retry(max_attempts=...) or max_attempts={max_attempts}, not both")
+    return Retry(max_attempts=max_attempts) if max_attempts is not None else retry
+
+
+def check_run_at(run_at: datetime | None, delay: str | timedelta | None, what: str) -> tuple[datetime | None, timedelta | None]:
+    """When the job is due: at an aware instant, or after a delay from now; not both."""
+    if run_at is not None and delay is not None:
+        raise ArgumentError(f"{what}: give either run_at or delay, not both")
+    if run_at is not None and (not isinstance(run_at, datetime) or run_at.utcoffset() is None):
+        raise ArgumentError(f"{what}: run_at {run_at!r:.60} must be a datetime with a timezone: add tzinfo")
+    return run_at, None if delay is None else parse_duration(delay)

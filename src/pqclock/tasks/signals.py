@@ -1,0 +1,27 @@
+"""What a handler may raise to end its attempt in another way than by failing; none of these spends an attempt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pqclock.rules.durations import parse_duration
+
+
+class Signal(Exception):
+    """Base of what a handler raises on purpose."""
+
+
+class Snooze(Signal):
+    """Run the job again after `delay` (a duration such as "5m"), at its own wish."""
+
+    def __init__(self, delay: str | timedelta) -> None:
+        self.delay = parse_duration(delay)
+        super().__init__(f"snoozed for {delay}")
+
+
+class Cancel(Signal):
+    """End the job as `cancelled`, with the reason."""
+
+    def __init__(self, reason: str = "cancelled by its handler") -> None:
+        self.reason = reason
+        super().__init__(reason)

@@ -1,0 +1,158 @@
+"""A task: a function with a name, and the ways to enqueue a job of it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from pqclock.errors import ArgumentError
+from pqclock.rules.json_values import check_object
+from pqclock.rules.retry import Retry
+from pqclock.store.jobs import NewJob
+from pqclock.tasks.options import check_labels, check_max_attempts, check_priority, check_queue, check_run_at, refuse_later
+
+if TYPE_CHECKING:
+    from pqclock.tasks.app import App
+    from pqclock.tasks.handle import JobHandle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Enqueuer(Generic[P]):
+    """A task together with options for the jobs that are enqueued through it."""
+
+    def __init__(self, task: Task[P, Any], options: dict[str, Any], conn: Any) -> None:
+        self._task = task
+        self._options = options
+        self._conn = conn
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
+        """Insert a job with these arguments, in the transaction of `conn` if one was given."""
+        return self._task.app.enqueue_many([self.job(*args, **kwargs)], conn=self._conn)[0]
+
+    async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
+        """The same, from an event loop."""
+        return (await self._task.app.enqueue_many_async([self.job(*args, **kwargs)], conn=self._conn))[0]
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+        """Describe a job for `App.enqueue_many`; raises ArgumentError for what is no JSON."""
+        text = self._task.arguments(args, kwargs)
+        return NewJob(task=self._task.name, args=text, **self._options)
+
+
+class Task(Generic[P, R]):
+    """A registered function. Calling it runs it here and now; `enqueue` has a worker run it."""
+
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        function: Callable[P, R],
+        *,
+        queue: str | None,
+        priority: int | None,
+        labels: tuple[str, ...] | None,
+        retry: Retry | None,
+    ) -> None:
+        self.app = app
+        self.name = name
+        self.function = function
+        self.queue = queue
+        self.priority = priority
+        self.labels = labels
+        self.retry = retry
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.signature = _signature(name, function)
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
+        """Insert a job with these arguments; a worker runs it as soon as one is free."""
+        return self.using().enqueue(*args, **kwargs)
+
+    async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
+        """The same, from an event loop."""
+        return await self.using().enqueue_async(*args, **kwargs)
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+        """Describe a job for `App.enqueue_many`."""
+        return self.using().job(*args, **kwargs)
+
+    def using(
+        self,
+        *,
+        run_at: datetime | None = None,
+        delay: str | timedelta | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        labels: Sequence[str] | None = None,
+        max_attempts: int | None = None,
+        conn: Any = None,
+        **later: Any,
+    ) -> Enqueuer[P]:
+        """Options for one enqueue: they go before those of the task.
+
+        `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `conn` is a psycopg connection
+        (an AsyncConnection for `enqueue_async`), in whose transaction the job is then inserted.
+        """
+        what = f"task {self.name!r}"
+        refuse_later(what, later)
+        run_at, wait = check_run_at(run_at, delay, what)
+        given = check_labels(labels, what)
+        options = {
+            "run_at": run_at,
+            "delay": wait,
+            "queue": check_queue(queue, what),
+            "priority": check_priority(priority, what),
+            "labels": None if given is None else json.dumps(given),
+            "max_attempts": check_max_attempts(max_attempts, what),
+        }
+        return Enqueuer(self, options, conn)
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The JSON text of a call's arguments, by name; raises TypeError or ArgumentError for what does not fit."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"task {self.name!r} {self.signature}: {error}") from None
+        named = {}
+        for name, value in bound.arguments.items():
+            if self.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                named.update(value)
+            else:
+                named[name] = value
+        return check_object(named, f"task {self.name!r}: args")
+
+    def defaults(self) -> dict[str, Any]:
+        """What a job of this task gets where neither call nor schedule says."""
+        return {
+            "queue": self.queue,
+            "priority": self.priority,
+            "max_attempts": self.retry.max_attempts if self.retry else None,
+            "labels": None if self.labels is None else list(self.labels),
+        }
+
+
+def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ArgumentError(f"task {name!r} is a generator, which is not supported yet: write a plain function")
+    if not callable(function):
+        raise ArgumentError(f"task {name!r} is {function!r:.60}, which cannot be called: decorate a function")
+    signature = inspect.signature(function)
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            raise ArgumentError(
+                f"task {name!r} has the parameter {str(parameter)!r}, but arguments of jobs have names: "
+                f"make it an ordinary or keyword parameter"
+            )
+    return signature

@@ -1,0 +1,78 @@
+"""The jobs that this worker holds: claimed, and perhaps begun."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from pqclock.store.jobs import ClaimedJob
+
+
+@dataclass(slots=True)
+class Holding:
+    """A claimed job, with the monotonic time at which its handler began, if it has."""
+
+    job: ClaimedJob
+    began: float | None = None
+    noted: bool = False
+
+
+class Held:
+    """Which claimed jobs have begun: a job is begun or given back, never both."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holdings: dict[int, Holding] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._holdings)
+
+    def add(self, job: ClaimedJob) -> None:
+        """Take a job in that was just claimed."""
+        with self._lock:
+            self._holdings[job.id] = Holding(job)
+
+    def begin(self, job: ClaimedJob) -> float | None:
+        """Mark the handler as begun; None when the job was given back instead."""
+        with self._lock:
+            holding = self._holdings.get(job.id)
+            if self._closed or holding is None or holding.job.lease != job.lease:
+                return None
+            holding.began = time.monotonic()
+            return holding.began
+
+    def end(self, job: ClaimedJob) -> bool:
+        """Let go of a job whose handler has ended; False when it was taken back before."""
+        with self._lock:
+            holding = self._holdings.get(job.id)
+            if holding is None or holding.job.lease != job.lease:
+                return False
+            del self._holdings[job.id]
+            return True
+
+    def close(self) -> list[Holding]:
+        """Let nothing begin any more; gives what has not begun, and lets go of it."""
+        with self._lock:
+            self._closed = True
+            waiting = [holding for holding in self._holdings.values() if holding.began is None]
+            for holding in waiting:
+                del self._holdings[holding.job.id]
+            return waiting
+
+    def abandon(self) -> list[Holding]:
+        """Let go of everything; what still runs will find that it has lost its job."""
+        with self._lock:
+            running = list(self._holdings.values())
+            self._holdings.clear()
+            return running
+
+    def unnoted(self, older_than: float) -> list[Holding]:
+        """The jobs that have run for so many seconds and whose start is not written yet; counts them as written."""
+        limit = time.monotonic() - older_than
+        with self._lock:
+            found = [h for h in self._holdings.values() if not h.noted and h.began is not None and h.began < limit]
+            for holding in found:
+                holding.noted = True
+            return found

@@ -1,0 +1,41 @@
+"""A pool at work: how many of its executors are free, and whether it is worth asking for jobs."""
+
+from __future__ import annotations
+
+import threading
+
+from pqclock.rules.pools import Pool
+from pqclock.worker.executors import Threads
+
+
+class WorkingPool:
+    """One pool's executors. `hungry` means that a claim may find something: the last one found all it asked for, a
+    notification named one of the queues, or it is time to look."""
+
+    def __init__(self, spec: Pool) -> None:
+        self.spec = spec
+        self.threads = Threads(spec.size, str(spec))
+        self.hungry = True
+        self._lock = threading.Lock()
+        self._free = spec.size
+
+    @property
+    def free(self) -> int:
+        """How many executors have nothing to do."""
+        return self._free
+
+    def works(self, queue: str) -> bool:
+        """True when jobs of this queue are for this pool."""
+        if self.spec.queues is not None:
+            return queue in self.spec.queues
+        return queue not in self.spec.excluded
+
+    def occupy(self) -> None:
+        """An executor takes a job."""
+        with self._lock:
+            self._free -= 1
+
+    def release(self) -> None:
+        """An executor is free again."""
+        with self._lock:
+            self._free += 1
