@@ -1,3 +1,81 @@
-"""pqclock: a leader-elected clock and a job queue on PostgreSQL."""
+"""pqclock: a leader-elected clock and a job queue on PostgreSQL.
+
+The public names are loaded when they are first used: `import pqclock` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pqclock.errors import (
+        ArgumentError,
+        CronError,
+        DatabaseUnreachable,
+        JobFailed,
+        JobNotFinished,
+        PqclockError,
+        Refused,
+        SettingsError,
+        UnknownJob,
+    )
+    from pqclock.rules.cron import Cron
+    from pqclock.rules.retry import Retry
+    from pqclock.tasks.app import App
+    from pqclock.tasks.context import current_job
+    from pqclock.tasks.handle import JobHandle
+    from pqclock.tasks.signals import Cancel, Snooze
+    from pqclock.tasks.task import Task
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "App": "pqclock.tasks.app",
+    "ArgumentError": "pqclock.errors",
+    "Cancel": "pqclock.tasks.signals",
+    "Cron": "pqclock.rules.cron",
+    "CronError": "pqclock.errors",
+    "DatabaseUnreachable": "pqclock.errors",
+    "JobFailed": "pqclock.errors",
+    "JobHandle": "pqclock.tasks.handle",
+    "JobNotFinished": "pqclock.errors",
+    "PqclockError": "pqclock.errors",
+    "Refused": "pqclock.errors",
+    "Retry": "pqclock.rules.retry",
+    "SettingsError": "pqclock.errors",
+    "Snooze": "pqclock.tasks.signals",
+    "Task": "pqclock.tasks.task",
+    "UnknownJob": "pqclock.errors",
+    "current_job": "pqclock.tasks.context",
+}
+
+__all__ = [
+    "App",
+    "ArgumentError",
+    "Cancel",
+    "Cron",
+    "CronError",
+    "DatabaseUnreachable",
+    "JobFailed",
+    "JobHandle",
+    "JobNotFinished",
+    "PqclockError",
+    "Refused",
+    "Retry",
+    "SettingsError",
+    "Snooze",
+    "Task",
+    "UnknownJob",
+    "current_job",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pqclock' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -6,11 +6,8 @@ import logging
 import threading
 from datetime import timedelta
 
-import psycopg
-
-from pqclock.errors import DatabaseUnreachable
 from pqclock.store import jobs, partitions, processes
-from pqclock.store.database import Session, connect
+from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
 
@@ -58,11 +55,11 @@ class PartitionKeeper:
     def _maintain(self) -> bool:
         try:
             session = connect(self._url, self._schema, "partitions")
-        except DatabaseUnreachable:
+        except CONNECTION_LOST:
             return False
         try:
             made, dropped = partitions.maintain(session)
-        except psycopg.Error as error:
+        except DatabaseError as error:
             log.debug("partitions have to wait: %s", error)
             return False
         finally:

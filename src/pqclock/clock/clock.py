@@ -9,15 +9,12 @@ import socket
 import threading
 import time
 
-import psycopg
-
 from pqclock import __version__
 from pqclock.clock.caretaker import PartitionKeeper
 from pqclock.clock.leader import Leader, TermOver
-from pqclock.errors import DatabaseUnreachable
 from pqclock.loop import Wakeup, backoff
 from pqclock.store import leadership, processes
-from pqclock.store.database import Session
+from pqclock.store.database import CONNECTION_LOST, TRY_AGAIN, DatabaseError, Session
 from pqclock.store.listening import hear, listen
 
 log = logging.getLogger("pqclock.clock")
@@ -28,6 +25,7 @@ TRY_AFTER_RESIGNATION = 0.01
 RESIGNATION_LASTS = 1.0
 BEAT_EVERY = 2.0
 RETRY_LIMIT = 0.5
+RETRY_TURN_AFTER = 0.05
 
 
 class Clock:
@@ -55,9 +53,9 @@ class Clock:
                 failures = 0
             except TermOver as over:
                 log.warning("no longer the leader: %s", over)
-            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnreachable) as error:
+            except CONNECTION_LOST as error:
                 failures = self._report_loss(error, failures)
-            except psycopg.Error:
+            except DatabaseError:
                 failures += 1
                 log.exception("the clock met an error of the database and begins again")
             self.state, self.epoch = "starting", None
@@ -115,18 +113,26 @@ class Clock:
         partition_keeper.start()
         try:
             while not self._stopping.is_set():
-                self._sleep(session, leader, leader.turn())
+                self._sleep(session, leader, self._turn(leader))
             processes.leave(session, process_id)
             leadership.resign(session, epoch)
             log.info("resigned: term %s", epoch)
         finally:
             partition_keeper.stop()
 
+    def _turn(self, leader: Leader) -> float:
+        try:
+            return leader.turn()
+        except TRY_AGAIN as error:
+            log.info("a turn has to be repeated: %s", " ".join(str(error).split()))
+            return RETRY_TURN_AFTER
+
     def _sleep(self, session: Session, leader: Leader, seconds: float) -> None:
         """Sleep for so long, or until a notification or a stop that is a reason to turn."""
         deadline = time.monotonic() + seconds
         while not self._stopping.is_set():
-            if any([leader.hear(payload) for payload in hear(session)]):
+            heard = [leader.hear(payload) for payload in hear(session)]
+            if any(heard):
                 return
             left = deadline - time.monotonic()
             if left <= 0:

@@ -17,6 +17,12 @@ from pqclock.errors import DatabaseUnreachable, SettingsError
 
 Row = TypeVar("Row")
 
+# What the floors above may have to catch, under names that do not depend on the driver.
+DatabaseError = psycopg.Error
+CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnreachable)
+# Somebody else was in the way: the same statement may succeed a moment later, on the same connection.
+TRY_AGAIN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
+
 _NAME_LINE = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 

@@ -32,6 +32,7 @@ from pqclock.store.listing_rows import (
 
 READ_TIMEOUT = "10s"
 MAX_LIMIT = 1000
+MOST_DEFINITIONS = 10_000
 _ATTEMPTS_SHOWN = 1000
 _LAST_ID = 2**63 - 1
 
@@ -114,8 +115,10 @@ def schedule_keys(session: Session, limit: int = 500) -> list[str]:
     return [key for (key,) in session.run("listings.schedule_keys", limit=limit)]
 
 
-def definitions(session: Session, keys: Sequence[str] | None, limit: int = 10_000) -> list[tuple[str, dict[str, Any]]]:
-    """(key, definition) of the active schedules with these keys, or of all."""
+def definitions(
+    session: Session, keys: Sequence[str] | None, limit: int = MOST_DEFINITIONS
+) -> list[tuple[str, dict[str, Any]]]:
+    """(key, definition) of the active schedules with these keys; or of those that tick first, without paused ones."""
     return session.run("listings.definitions", keys=None if keys is None else list(keys), limit=limit).fetchall()
 
 

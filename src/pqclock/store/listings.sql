@@ -64,10 +64,12 @@ FROM {schema}.schedules AS v WHERE v.key = %(key)s
 SELECT s.key FROM {schema}.schedule AS s WHERE s.state <> 'removed' ORDER BY s.key LIMIT %(limit)s
 
 -- name: definitions
--- What active schedules are made of: those of the given keys, or the first ones.
+-- What active schedules are made of: those of the given keys, or those that tick first and are not paused.
 SELECT s.key, s.definition FROM {schema}.schedule AS s
-WHERE s.state = 'active' AND (%(keys)s::text[] IS NULL OR s.key = ANY(%(keys)s::text[]))
-ORDER BY s.key LIMIT %(limit)s
+WHERE s.state = 'active'
+  AND CASE WHEN %(keys)s::text[] IS NULL THEN s.paused_until IS NULL OR s.paused_until <= now()
+           ELSE s.key = ANY(%(keys)s::text[]) END
+ORDER BY s.next_tick LIMIT %(limit)s
 
 -- name: ticks
 -- The newest rows of a schedule's ledger.

@@ -6,13 +6,10 @@ import logging
 import queue
 import threading
 
-import psycopg
-
-from pqclock.errors import DatabaseUnreachable
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
 from pqclock.store import jobs
-from pqclock.store.database import Session, connect
+from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.worker.held import Held
 
 log = logging.getLogger("pqclock.worker")
@@ -62,9 +59,9 @@ class Finisher:
             try:
                 self._write()
                 failures = 0
-            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnreachable) as error:
+            except CONNECTION_LOST as error:
                 failures = self._wait_after(error, failures)
-            except psycopg.Error:
+            except DatabaseError:
                 self._write_singly()
         if self._session is not None:
             self._session.close()
@@ -107,7 +104,7 @@ class Finisher:
         for outcome in self._batch:
             try:
                 jobs.finish(self._opened(), [outcome], self.worker_id)
-            except psycopg.Error as error:
+            except DatabaseError as error:
                 log.error("the outcome of job %s cannot be written: %s", outcome.job_id, error)  # noqa: TRY400
                 jobs.finish(self._opened(), [_bare(outcome)], self.worker_id)
         self._batch = []

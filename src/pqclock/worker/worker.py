@@ -13,15 +13,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import psycopg
-
 from pqclock import __version__
-from pqclock.errors import DatabaseUnreachable
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
 from pqclock.store import jobs, processes, tasks
-from pqclock.store.database import Session, connect
+from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
 from pqclock.tasks.app import App
@@ -86,18 +83,16 @@ class Worker:
 
     def _live_and_report(self, failures: int) -> int:
         try:
-            with_session = connect(self._url, self._schema, "worker")
-        except DatabaseUnreachable as error:
+            session = connect(self._url, self._schema, "worker")
+            try:
+                self._live(session)
+            finally:
+                session.close()
+        except CONNECTION_LOST as error:
             return self._report_loss(error, failures)
-        try:
-            self._live(with_session)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            return self._report_loss(error, failures)
-        except psycopg.Error:
+        except DatabaseError:
             log.exception("the worker met an error of the database and begins again")
             return failures + 1
-        finally:
-            with_session.close()
         return 0
 
     def _report_loss(self, error: Exception, failures: int) -> int:
@@ -248,11 +243,9 @@ class Worker:
             return
         try:
             session = connect(self._url, self._schema, "worker")
-        except DatabaseUnreachable:
-            return
-        try:
-            verb(session, self._process_id)
-        except psycopg.Error as error:
+            try:
+                verb(session, self._process_id)
+            finally:
+                session.close()
+        except (*CONNECTION_LOST, DatabaseError) as error:
             log.debug("the worker's process row could not be written: %s", error)
-        finally:
-            session.close()

@@ -1,0 +1,123 @@
+"""What goes to stdout: JSON objects for tools, tables for people; and hints for people on stderr.
+
+Texts from the database come from anybody: on a terminal they are shown with escapes, never obeyed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pqclock.logs import printable, storable
+from pqclock.rules.durations import format_duration
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+VERSION = 1
+
+_CELL_WIDTH = 200
+_STYLES = {
+    "succeeded": "green",
+    "running": "cyan",
+    "failed": "red",
+    "crashed": "red",
+    "cancelled": "yellow",
+    "discarded": "yellow",
+    "paused": "yellow",
+}
+
+
+def print_json(noun: str, rows: Iterable[object], cursor: str | None = None, **more: Iterable[object]) -> None:
+    """One object on one line: version, the rows under their noun, further lists, and the cursor."""
+    lists = {name: [plain(row) for row in listed] for name, listed in {noun: rows, **more}.items()}
+    print(json.dumps(storable({"version": VERSION, **lists, "next": cursor})), flush=True)
+
+
+def plain(value: object) -> Any:
+    """A value as JSON has it; instants in ISO 8601, UTC, with Z."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], cursor: str | None = None) -> None:
+    """A table on stdout, and on stderr how to see more."""
+    show(table(columns, rows))
+    if cursor is not None:
+        say(f"more: --cursor {cursor}")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
+    """Aligned columns: in a pipe each row is one line and no column is missing; on a terminal they give way."""
+    from rich.table import Table
+    from rich.text import Text
+
+    piped = not sys.stdout.isatty()
+    cells = [[cell(value) for value in row] for row in rows]
+    shown = [at for at, _ in enumerate(columns) if piped or at == 0 or any(row[at] for row in cells)]
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for at in shown:
+        drawn.add_column(Text(columns[at]), no_wrap=piped or at == 0, overflow="fold", min_width=len(columns[at]))
+    for row in cells:
+        drawn.add_row(*(Text(row[at], style=_STYLES.get(row[at], "")) for at in shown))
+    return drawn
+
+
+def details(pairs: Iterable[tuple[str, object]]) -> RenderableType:
+    """Name and value of one thing, a line each; empty ones are left out."""
+    from rich.text import Text
+
+    shown = [(name, cell(value, 2000)) for name, value in pairs]
+    shown = [(name, value) for name, value in shown if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    return Text("\n").join(
+        Text.assemble((name.ljust(width), "bold"), "  ", (value, _STYLES.get(value, ""))) for name, value in shown
+    )
+
+
+def heading(text: str) -> RenderableType:
+    """A line above a table."""
+    from rich.text import Text
+
+    return Text(f"\n{text}", style="bold")
+
+
+def show(*parts: RenderableType) -> None:
+    """Print the parts on stdout, with colours only where they are wanted (a terminal, NO_COLOR, FORCE_COLOR)."""
+    from pqclock.cli.console import Plain
+
+    console = Plain()
+    for part in parts:
+        console.print(part)
+
+
+def say(text: str) -> None:
+    """A message for people, on stderr."""
+    print("\n".join(printable(line) for line in text.splitlines()), file=sys.stderr)
+
+
+def cell(value: object, width: int = _CELL_WIDTH) -> str:
+    """A value on one line that is safe to show."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value))
+    elif isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
+    text = str(value)
+    return printable(text if len(text) <= width else text[: width - 3] + "...")

@@ -1,0 +1,235 @@
+"""The long-running roles: clock, worker, everything in one, and the application of files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pqclock.cli.options import Asked, asking
+from pqclock.cli.root import EXIT_CODES
+
+if TYPE_CHECKING:
+    from pqclock.address import Address
+    from pqclock.settings import Settings
+    from pqclock.supervisor import Child, Supervisor
+
+_DATABASE = ("database_url", "schema", "wait")
+_CLOCK = ("clock_database_url", "set", "schedules")
+_WORKER = ("app", "queues", "processes", "stop_timeout")
+_LOG = ("log_format", "log_level")
+
+_supervised = click.option("--supervised", is_flag=True, hidden=True)
+
+
+@click.command(epilog=EXIT_CODES)
+@_supervised
+@asking(*_DATABASE, *_CLOCK, *_LOG, multiple=("schedules",))
+def clock(asked: Asked, supervised: bool) -> int:
+    """Run a clock: it applies the schedule files, then leads or stands by until it is stopped.
+
+    \b
+    Examples:
+      pqclock clock
+      pqclock clock --schedules etc/schedules --set billing
+    """
+    from pqclock import signals
+    from pqclock.clock.service import ClockService
+
+    address = _prepare(asked.settings)
+    service = ClockService(asked.settings, address)
+    signals.on_stop(service.stop)
+    signals.on_hangup(service.reload)
+    if supervised:
+        signals.stop_with_parent(service.stop)
+    service.run()
+    return 0
+
+
+@click.command(epilog=EXIT_CODES)
+@_supervised
+@asking(*_DATABASE, *_WORKER, *_LOG)
+def worker(asked: Asked, supervised: bool) -> int:
+    """Run workers: a supervising parent and its worker processes.
+
+    \b
+    Examples:
+      pqclock worker --app shop.jobs:app
+      pqclock worker --app shop.jobs:app --queues "mice:2;elephants:1" --processes 2
+    """
+    return _work(asked.settings) if supervised else _supervise_workers(asked.settings)
+
+
+@click.command(hidden=True, epilog=EXIT_CODES)
+@asking(*_DATABASE, *_CLOCK, *_WORKER, "folder", *_LOG, multiple=("schedules",))
+def everything(asked: Asked) -> int:
+    """Run clock and workers in one supervised process, on the embedded server unless an address is set."""
+    from pqclock.cli.embedding import find_or_start
+
+    _set_up_log(asked.settings)
+    address = find_or_start(asked.settings)
+    try:
+        supervisor = _supervisor(
+            asked.settings, address, [clock_child(asked.settings), *_worker_children(asked.settings)]
+        )
+        return _run(supervisor)
+    finally:
+        address.close()
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@asking("database_url", "schema", "set", "schedules", multiple=("schedules",))
+def apply(asked: Asked, paths: tuple[str, ...]) -> int:
+    """Put schedule files into effect now, also files that newer ones had replaced.
+
+    \b
+    Examples:
+      pqclock apply
+      pqclock apply schedules/billing.toml
+    """
+    from dataclasses import replace
+
+    from pqclock.cli.connection import connected
+    from pqclock.cli.output import print_json
+    from pqclock.clock.service import apply_files
+    from pqclock.errors import SettingsError
+
+    settings = asked.settings
+    if paths:
+        settings = replace(settings, schedules=paths, origins={**settings.origins, "schedules": "the arguments"})
+    with connected(settings) as session:
+        applied = apply_files(session, settings, explicit=True)
+    if applied is None or applied.difference is None:
+        raise SettingsError(
+            [f"there are no schedule files: make the folder {settings.schedules[0]!r}, or name the files"]
+        )
+    rows = {name: list(getattr(applied.difference, name)) for name in ("added", "changed", "removed", "unchanged")}
+    if asked.json:
+        print_json("applied", [{"set": settings.set, **rows, "withdrawn": applied.withdrawn}])
+        return 0
+    for name in ("added", "changed", "removed"):
+        for key in rows[name]:
+            click.echo(f"{name:<8} {key}")
+    click.echo(f"set {settings.set}: {len(rows['unchanged'])} unchanged, {applied.withdrawn} ticks withdrawn", err=True)
+    return 0
+
+
+@click.command(epilog=EXIT_CODES)
+@click.option("--for", "length", metavar="T", help="Stop by itself after this duration, such as 20s.")
+@asking("database_url", "schema", "wait", "folder")
+def demo(asked: Asked, length: str | None) -> int:
+    """Watch a sample schedule at work: ticks inserted, promoted and run, until Ctrl-C.
+
+    \b
+    Examples:
+      pqclock demo
+      pqclock demo --for 20s
+      pqclock demo --json --for 20s
+    """
+    from pqclock.cli.demonstrating import demonstrate
+    from pqclock.rules.durations import parse_duration
+
+    return demonstrate(asked, None if length is None else parse_duration(length))
+
+
+def clock_child(settings: Settings) -> Child:
+    """The clock as a child process."""
+    from pqclock.supervisor import Child
+
+    flags = ["--set", settings.set, *[part for path in settings.schedules for part in ("--schedules", path)]]
+    if not settings.is_set("schedules") and not Path(settings.schedules[0]).exists():
+        flags = ["--set", settings.set]
+    return Child("clock", _command("clock", settings, *flags))
+
+
+def worker_child(settings: Settings, number: int) -> Child:
+    """One worker as a child process."""
+    from pqclock.rules.durations import format_duration
+    from pqclock.supervisor import Child
+
+    stop_timeout = format_duration(settings.stop_timeout)
+    flags = ["--queues", settings.queues, "--stop-timeout", stop_timeout]
+    if settings.app is not None:
+        flags += ["--app", settings.app]
+    return Child(f"worker {number}", _command("worker", settings, *flags))
+
+
+def environment(settings: Settings, address: Address) -> dict[str, str]:
+    """What children need to know of their parent's database; not on the command line, where everybody can read it."""
+    variables = {"PQCLOCK_SCHEMA": settings.schema}
+    if address.url:
+        variables["PQCLOCK_DATABASE_URL"] = address.url
+    if settings.clock_database_url:
+        variables["PQCLOCK_CLOCK_DATABASE_URL"] = settings.clock_database_url
+    return variables
+
+
+def _command(role: str, settings: Settings, *flags: str) -> list[str]:
+    log = ["--log-level", settings.log_level, "--log-format", settings.log_format]
+    return [sys.executable, "-m", "pqclock", role, "--supervised", *flags, *log]
+
+
+def _worker_children(settings: Settings) -> list[Child]:
+    return [worker_child(settings, number + 1) for number in range(settings.processes)]
+
+
+def _work(settings: Settings) -> int:
+    """The child's part: one worker in this process."""
+    from pqclock import signals
+    from pqclock.worker.service import worker_service
+
+    work = worker_service(settings, _prepare(settings))
+    signals.on_stop(work.stop)
+    signals.on_hangup(lambda: None)
+    signals.stop_with_parent(work.stop)
+    if not work.run():
+        # Handlers that do not end would keep the process; their jobs have gone back already.
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def _supervise_workers(settings: Settings) -> int:
+    address = _prepare(settings)
+    try:
+        return _run(_supervisor(settings, address, _worker_children(settings)))
+    finally:
+        address.close()
+
+
+def _supervisor(settings: Settings, address: Address, children: list[Child]) -> Supervisor:
+    from pqclock.supervisor import Supervisor, bury_in
+
+    return Supervisor(
+        children,
+        environment(settings, address),
+        stop_timeout=settings.stop_timeout.total_seconds(),
+        on_death=bury_in(address.url, settings.schema),
+    )
+
+
+def _run(supervisor: Supervisor) -> int:
+    from pqclock import signals
+
+    signals.on_stop(supervisor.stop, supervisor.kill)
+    signals.on_hangup(lambda: supervisor.forward(signal.SIGHUP))
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: supervisor.wake())
+    return supervisor.run()
+
+
+def _prepare(settings: Settings) -> Address:
+    from pqclock.address import find_address
+
+    _set_up_log(settings)
+    return find_address(settings=settings)
+
+
+def _set_up_log(settings: Settings) -> None:
+    from pqclock.logs import set_up
+
+    set_up(settings.log_format, settings.log_level)

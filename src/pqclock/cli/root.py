@@ -1,0 +1,56 @@
+"""The root command and the table of all commands."""
+
+from __future__ import annotations
+
+import click
+
+from pqclock import __version__
+from pqclock.cli.lazy import Entry, LazyGroup
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed or findings, 2 wrong usage or settings, 3 database out of reach, "
+    "4 refused for safety (pooler, schema version, lock)."
+)
+
+_RUN, _FILES, _LOOK, _CARE = "Run", "Schedule files", "Look", "Care"
+
+ENTRIES = {
+    "everything": Entry("", "pqclock.cli.roles:everything", "Clock, workers and dashboard in one process."),
+    "clock": Entry(_RUN, "pqclock.cli.roles:clock", "Run a clock: it leads, or stands by."),
+    "worker": Entry(_RUN, "pqclock.cli.roles:worker", "Run workers."),
+    "demo": Entry(_RUN, "pqclock.cli.roles:demo", "Something to watch, at once, on the embedded server."),
+    "check": Entry(_FILES, "pqclock.cli.checking:check", "Validate schedule files."),
+    "schema": Entry(_FILES, "pqclock.cli.checking:schema", "The JSON Schema of schedule files."),
+    "next": Entry(_FILES, "pqclock.cli.coming:coming", "Coming ticks, in words and times."),
+    "apply": Entry(_FILES, "pqclock.cli.roles:apply", "Put schedule files into effect."),
+    "status": Entry(_LOOK, "pqclock.cli.status:status", "Leader, workers, queues, next ticks, last failures."),
+    "schedules": Entry(_LOOK, "pqclock.cli.schedules:schedules", "Schedules: list, show."),
+    "jobs": Entry(_LOOK, "pqclock.cli.jobs:jobs", "Jobs: list, show."),
+    "queues": Entry(_LOOK, "pqclock.cli.fleet:queues", "Queues: list."),
+    "tasks": Entry(_LOOK, "pqclock.cli.fleet:tasks", "Published tasks: list."),
+    "processes": Entry(_LOOK, "pqclock.cli.fleet:processes", "Clocks and workers."),
+    "migrate": Entry(_CARE, "pqclock.cli.migrating:migrate", "Bring the database's schema to this version."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=ENTRIES,
+    default="everything",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, prog_name="pqclock", message="%(prog)s %(version)s")
+def root() -> None:
+    """A leader-elected clock and a job queue on PostgreSQL.
+
+    Without a command, pqclock runs clock and workers in one supervised process, on the embedded server unless an
+    address is set (--database-url, PQCLOCK_DATABASE_URL, DATABASE_URL, [tool.pqclock] in pyproject.toml, PGHOST).
+
+    \b
+    Examples:
+      pqclock demo                        something to watch, at once
+      pqclock check                       are the files in schedules/ right?
+      pqclock next --cron "0 2 * * MON"   when would that be?
+      pqclock jobs --state failed --json  for people a table, for tools JSON
+    """

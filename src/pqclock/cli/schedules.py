@@ -1,0 +1,113 @@
+"""`pqclock schedules`: what the database has of them, and what became of their ticks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from pqclock.cli.lazy import DefaultGroup
+from pqclock.cli.moments import known_zone, moment
+from pqclock.cli.options import MAX_LIMIT, TEXT, Asked, asking, paging
+from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
+from pqclock.cli.root import EXIT_CODES
+from pqclock.errors import UnknownSchedule
+from pqclock.store import listings
+from pqclock.store.listing_rows import ScheduleRow, TickRow
+
+STATES = ("active", "paused", "disabled", "removed")
+_COLUMNS = ("key", "state", "when", "task", "queue", "next", "note")
+
+
+@click.group(cls=DefaultGroup, default="list", epilog=EXIT_CODES)
+def schedules() -> None:
+    """Schedules in the database; without a verb they are listed."""
+
+
+@schedules.command("list", epilog=EXIT_CODES)
+@click.option("--state", type=click.Choice(STATES), help="Only schedules in this state; removed ones show only so.")
+@click.option("--task", type=TEXT, help="Only schedules of this task.")
+@paging
+@asking("database_url", "schema")
+def list_schedules(asked: Asked, state: str | None, task: str | None, limit: int, cursor: str | None) -> None:
+    """List schedules in the order of their keys.
+
+    \b
+    Examples:
+      pqclock schedules
+      pqclock schedules list --state paused --json
+    """
+    from pqclock.cli.connection import connected
+
+    with connected(asked.settings) as session, listings.reading(session):
+        page = listings.schedules(session, state=state, task=task, after=cursor or "", limit=limit)
+        now = listings.now(session)
+    if asked.json:
+        print_json("schedules", page.rows, page.next)
+    elif page.rows:
+        print_table(_COLUMNS, [_row(row, now) for row in page.rows], page.next)
+    else:
+        say("no such schedules" if state or task else "no schedules: `pqclock apply` puts schedule files into effect")
+
+
+def _row(row: ScheduleRow, now: datetime) -> list[object]:
+    next_tick = moment(row.next_tick, now, known_zone(row.timezone))
+    return [row.key, row.state, _timing(row), row.task, row.queue, next_tick, _pause(row, now) or row.note]
+
+
+def _timing(row: ScheduleRow) -> str:
+    if row.cron is not None:
+        return f"{row.cron} ({row.timezone})"
+    return f"every {row.every}" if row.every is not None else "once"
+
+
+def _pause(row: ScheduleRow, now: datetime) -> str:
+    if row.paused_until is None:
+        return ""
+    return f"paused until {moment(row.paused_until, now)}{f': {row.note}' if row.note else ''}"
+
+
+@schedules.command("show", epilog=EXIT_CODES)
+@click.argument("key", type=TEXT)
+@click.option(
+    "--ticks", type=click.IntRange(1, MAX_LIMIT), default=10, show_default=True, help="How many rows of the ledger."
+)
+@asking("database_url", "schema")
+def show_schedule(asked: Asked, key: str, ticks: int) -> None:
+    """Show one schedule and what became of its last ticks.
+
+    \b
+    Example:
+      pqclock schedules show nightly-report
+    """
+    from pqclock.cli.connection import connected
+
+    with connected(asked.settings) as session, listings.reading(session):
+        found = listings.schedule(session, key, ticks)
+        keys = listings.schedule_keys(session) if found is None else []
+        now = listings.now(session)
+    if found is None:
+        from pqclock.rules.files.findings import hint
+        from pqclock.rules.files.findings import show as shown
+
+        raise UnknownSchedule(
+            f"the database has no schedule {shown(key)}{hint(key, keys)}; see `pqclock schedules list`"
+        )
+    row, ledger = found
+    if asked.json:
+        print_json("schedules", [row], ticks=ledger)
+    else:
+        _show(row, ledger, now)
+
+
+def _show(row: ScheduleRow, ledger: list[TickRow], now: datetime) -> None:
+    zone = known_zone(row.timezone)
+    instants = ("next_tick", "watermark", "paused_until")
+    values = {name: getattr(row, name) for name in ScheduleRow.__slots__}
+    show(details((name, moment(value, now, zone) if name in instants else value) for name, value in values.items()))
+    if ledger:
+        rows = [
+            (moment(tick.tick, now, zone), tick.count, tick.outcome, tick.reason, tick.origin, tick.job_id)
+            for tick in ledger
+        ]
+        show(heading("last ticks"), table(("tick", "count", "outcome", "reason", "origin", "job"), rows))

@@ -1,0 +1,171 @@
+"""`pqclock status`: leader, workers, queues, next ticks and last failures, once or all the time."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pqclock.cli.moments import moment, relative, span
+from pqclock.cli.options import Asked, asking
+from pqclock.cli.output import cell, heading, plain, print_json, say, show, table
+from pqclock.cli.root import EXIT_CODES
+from pqclock.errors import DatabaseUnreachable
+from pqclock.store import listings
+from pqclock.store.jobs import LEASE_LENGTH
+from pqclock.store.listing_rows import ProcessRow, Status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Workers take a leader that has not beaten for so long for gone, and help themselves.
+_SILENCE = timedelta(seconds=10)
+
+
+@click.command(epilog=EXIT_CODES)
+@click.option("--watch", is_flag=True, help="Look again and again, until interrupted.")
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds between two looks."
+)
+@asking("database_url", "schema")
+def status(asked: Asked, watch: bool, interval: float) -> None:
+    """Show who leads and since when, the workers, the queues, the next ticks and the last failures.
+
+    With --watch --json there is one object a line.
+
+    \b
+    Examples:
+      pqclock status
+      pqclock status --watch
+    """
+    if watch:
+        _watch(asked, interval)
+        return
+    from pqclock.cli.connection import connected
+
+    with connected(asked.settings) as session, listings.reading(session):
+        seen = listings.status(session)
+    if asked.json:
+        print_json("status", [as_row(seen)])
+    else:
+        show(*parts(seen))
+
+
+def as_row(seen: Status) -> dict[str, Any]:
+    """The status as one JSON object."""
+    row: dict[str, Any] = plain(seen)
+    beat = seen.leader.beat_at
+    row["leader"]["beat_age"] = None if beat is None else round((seen.now - beat).total_seconds(), 3)
+    row["standbys"] = len(_standbys(seen))
+    row["workers"] = len(_alive(seen, "worker"))
+    return row
+
+
+def _alive(seen: Status, kind: str) -> list[ProcessRow]:
+    return [one for one in seen.processes if one.kind == kind and one.beat_at > seen.now - LEASE_LENGTH]
+
+
+def _standbys(seen: Status) -> list[ProcessRow]:
+    return [one for one in _alive(seen, "clock") if not one.leader]
+
+
+def parts(seen: Status) -> list[RenderableType]:
+    """What is shown to people, one below the other."""
+    shown = [_summary(seen)]
+    if seen.queues:
+        rows = [(q.queue, q.scheduled, q.ready, q.running, _waited(q.oldest_ready_at, seen.now)) for q in seen.queues]
+        shown += [heading("queues"), table(("queue", "scheduled", "ready", "running", "oldest ready"), rows)]
+    if seen.coming:
+        shown += [
+            heading("next ticks"),
+            table(("schedule", "tick"), [(tick.key, moment(tick.tick, seen.now)) for tick in seen.coming]),
+        ]
+    if seen.failures:
+        failed = [
+            (
+                one.id,
+                one.task,
+                one.schedule_key,
+                relative(one.finished_at, seen.now),
+                (one.error or "").partition("\n")[0],
+            )
+            for one in seen.failures
+        ]
+        shown += [heading("last failures"), table(("job", "task", "schedule", "when", "error"), failed)]
+    return shown
+
+
+def _waited(since: datetime | None, now: datetime) -> str:
+    return "" if since is None else span(now - since)
+
+
+def _summary(seen: Status) -> RenderableType:
+    from rich.text import Text
+
+    leader, beat = seen.leader, seen.leader.beat_at
+    silent = beat is None or seen.now - beat > _SILENCE
+    if leader.pid is None or beat is None:
+        text = "no clock leads: start one with `pqclock` or `pqclock clock`"
+    else:
+        since = "" if leader.elected_at is None else f", elected {relative(leader.elected_at, seen.now)}"
+        state = f"has not beaten for {span(seen.now - beat)}" if silent else f"beat {relative(beat, seen.now)}"
+        text = f"leader {cell(leader.host)}:{leader.pid}, term {leader.epoch}{since}, {state}"
+    standbys, workers = len(_standbys(seen)), len(_alive(seen, "worker"))
+    counted = f"{standbys} standing by, {workers} worker{'' if workers == 1 else 's'}"
+    return Text.assemble((text, "red" if silent else "green"), "\n", counted)
+
+
+def _watch(asked: Asked, interval: float) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if asked.json:
+            for seen in _looks(asked, interval):
+                print_json("status", [as_row(seen)])
+        elif sys.stdout.isatty():
+            _repaint(asked, interval)
+        else:
+            for seen in _looks(asked, interval):
+                show(*parts(seen), heading(""))
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        # This is how a watch ends.
+        return
+
+
+def _repaint(asked: Asked, interval: float) -> None:
+    from rich.console import Group
+    from rich.live import Live
+
+    from pqclock.cli.console import Plain
+
+    with Live(console=Plain(), screen=True, auto_refresh=False) as live:
+        for seen in _looks(asked, interval):
+            live.update(Group(*parts(seen)), refresh=True)
+
+
+def _looks(asked: Asked, interval: float) -> Iterator[Status]:
+    """The status again and again; a database that goes away after the first look is waited for."""
+    from pqclock.cli.connection import connected
+
+    first = True
+    while True:
+        try:
+            with connected(asked.settings) as session:
+                while True:
+                    with listings.reading(session):
+                        seen = listings.status(session)
+                    first = False
+                    yield seen
+                    time.sleep(interval)
+        except DatabaseUnreachable as error:
+            if first:
+                raise
+            say(f"pqclock: {error}")
+            time.sleep(interval)

@@ -1,0 +1,1 @@
+"""Something to watch: a sample schedule, its tasks, and a live view of ticks on their way."""

@@ -1,0 +1,309 @@
+"""Settings: flag, then environment (`PQCLOCK_*`), then file, then default; all faults of all sources at once.
+
+The fields of `Settings` are the one table: each carries how it is read, what is allowed and what it means.
+The flags of the command, the variables, the keys of the file and their checks come from there. The file is
+`[tool.pqclock]` of `pyproject.toml`, or `pqclock.toml` with the same keys at its top, in the current folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pqclock.errors import SettingsError
+
+PREFIX = "PQCLOCK_"
+LOG_FORMATS = ("auto", "text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+_SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}", re.ASCII)
+_SET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_URL = re.compile(r"postgres(ql)?(\+\w+)?://|\s*[a-z_]+\s*=", re.ASCII)
+# So alike that a letter or two were missed, and not another word put in (PQCLOCK_TEST_DATABASE_URL is no slip).
+_MISSPELT = 0.92
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One setting: `read` makes the value of what a source gives, or raises ValueError (bare: say `allowed`)."""
+
+    read: Callable[[object], object]
+    allowed: str
+    help: str
+    metavar: str
+    secret: bool = False
+
+
+def _setting(default: Any, spec: Spec) -> Any:
+    return field(default=default, repr=not spec.secret, metadata={"spec": spec})
+
+
+def check_database_url(value: object) -> str:
+    """An address as it was given; raises ValueError with a sentence that never shows it, nor its password."""
+    text = _text(value)
+    if _URL.match(text) is None:
+        raise ValueError("the address is none of PostgreSQL: use postgresql://user:password@host:5432/database")
+    if "://" in text and _BROKEN_ESCAPE.search(text):
+        raise ValueError("the address holds a % without two hex digits after it: write %25 for a % of a password")
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or any(char < " " or char == "\x7f" for char in value):
+        raise ValueError
+    return value
+
+
+def _matching(pattern: re.Pattern[str]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _text(value)
+        if pattern.fullmatch(text) is None:
+            raise ValueError
+        return text
+
+    return read
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _text(value).lower()
+        if text not in words:
+            raise ValueError
+        return text
+
+    return read
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not parts:
+        raise ValueError
+    return tuple(_text(part) for part in parts)
+
+
+def _pools(value: object) -> str:
+    from pqclock.rules.pools import parse_pools
+
+    text = _text(value)
+    parse_pools(text)
+    return text
+
+
+def _count(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:9])
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 64:
+        raise ValueError
+    return value
+
+
+def _duration(value: object) -> timedelta:
+    from pqclock.rules.durations import parse_duration
+
+    if not isinstance(value, (str, timedelta)):
+        raise ValueError
+    return parse_duration(value)
+
+
+_ADDRESS = "an address such as postgresql://user:password@host:5432/database"
+_DURATION = "a duration such as 500ms, 25s or 1m30s, in quotes in a file"
+_SCHEMA_WORDS = "up to 40 of a-z, 0-9 and _, not beginning with a digit or pg_"
+_SET_WORDS = "up to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit"
+_PATH_WORDS = f"paths of files and folders, parted by '{os.pathsep}' (a list in a file)"
+_STOP_TIMEOUT = timedelta(seconds=25)
+_WAIT = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a process of pqclock runs with; `origins` tells where each value that is no default came from."""
+
+    database_url: str | None = _setting(
+        None, Spec(check_database_url, _ADDRESS, "The PostgreSQL to use.", "URL", secret=True)
+    )
+    clock_database_url: str | None = _setting(
+        None,
+        Spec(check_database_url, _ADDRESS, "The clock's direct address, past a pooler.", "URL", secret=True),
+    )
+    schema: str = _setting(
+        "pqclock", Spec(_matching(_SCHEMA), _SCHEMA_WORDS, "The schema that holds the tables.", "NAME")
+    )
+    set: str = _setting("default", Spec(_matching(_SET), _SET_WORDS, "The set that the files make.", "NAME"))
+    schedules: tuple[str, ...] = _setting(
+        ("schedules",), Spec(_paths, _PATH_WORDS, "The schedule files, and folders of them.", "PATH")
+    )
+    app: str | None = _setting(
+        None,
+        Spec(
+            _matching(_APP),
+            "a module and the name of its App, such as shop.jobs:app",
+            "Where the tasks are.",
+            "APP",
+        ),
+    )
+    queues: str = _setting(
+        "*:10",
+        Spec(_pools, "pools such as '*:10' or 'mice:2;elephants:1'", "The pools of executors.", "POOLS"),
+    )
+    processes: int = _setting(1, Spec(_count, "a whole number from 1 to 64", "How many worker processes.", "N"))
+    stop_timeout: timedelta = _setting(  # noqa: RUF009
+        _STOP_TIMEOUT, Spec(_duration, _DURATION, "How long running jobs may go on at a shutdown.", "T")
+    )
+    wait: timedelta = _setting(  # noqa: RUF009
+        _WAIT, Spec(_duration, _DURATION, "How long a role waits for its first connection.", "T")
+    )
+    log_format: str = _setting(
+        "auto",
+        Spec(
+            _one_of(LOG_FORMATS),
+            ", ".join(LOG_FORMATS),
+            "Text or JSON lines; auto: text on a terminal.",
+            "FORMAT",
+        ),
+    )
+    log_level: str = _setting(
+        "info", Spec(_one_of(LOG_LEVELS), ", ".join(LOG_LEVELS), "The least grave messages to show.", "LEVEL")
+    )
+    folder: str = _setting(
+        ".pqclock", Spec(_text, "the path of a folder", "The folder of the embedded server.", "PATH")
+    )
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, name: str) -> str:
+        """Where the value of a setting came from: a flag, a variable, `file:key`, or `default`."""
+        return self.origins.get(name, "default")
+
+    def is_set(self, name: str) -> bool:
+        """Whether somebody gave this value, even if it equals the default."""
+        return name in self.origins
+
+
+SPECS: Mapping[str, Spec] = {
+    entry.name: entry.metadata["spec"] for entry in fields(Settings) if "spec" in entry.metadata
+}
+
+
+def flag(name: str) -> str:
+    """The flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Read all sources; a flag that is None or empty of values was not given.
+
+    Raises SettingsError with all faults of all sources, also of values that a stronger source covers.
+    """
+    faults: list[str] = []
+    sources = [
+        *_from_flags(flags or {}),
+        *_from_environment(os.environ if environ is None else environ, faults),
+        *_from_files(Path() if folder is None else folder, faults),
+    ]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, value, origin in sources:
+        read = _read(name, value, origin, faults)
+        if name not in origins:
+            values[name], origins[name] = read, origin
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**values, origins=origins)
+
+
+def _read(name: str, value: object, origin: str, faults: list[str]) -> object:
+    spec = SPECS[name]
+    try:
+        return spec.read(value)
+    except ValueError as error:
+        reason = str(error)
+        if not reason:
+            shown = "the value" if spec.secret else f"{value!r:.60}"
+            reason = f"{shown} is not allowed: use {spec.allowed}"
+        faults.append(f"{origin}: {reason}")
+        return None
+
+
+_Given = tuple[str, object, str]
+
+
+def _from_flags(flags: Mapping[str, object]) -> Iterator[_Given]:
+    for name, value in flags.items():
+        if value is not None and value != ():
+            yield name, value, flag(name)
+
+
+def _from_environment(environ: Mapping[str, str], faults: list[str]) -> Iterator[_Given]:
+    known = {variable(name): name for name in SPECS}
+    for key in sorted(environ):
+        # A variable set to nothing is how compose files and shells say "not set".
+        if key in known and environ[key]:
+            yield known[key], environ[key], key
+        elif key.startswith(PREFIX) and key not in known:
+            # Others use the prefix too, as Kubernetes for a service of this name: a fault is what looks misspelt.
+            suggestion = _nearest(key, known, _MISSPELT)
+            if suggestion:
+                faults.append(f"{key} is not a setting: did you mean {suggestion}?")
+
+
+def _from_files(folder: Path, faults: list[str]) -> Iterator[_Given]:
+    project = _parse(folder / "pyproject.toml", faults).get("tool", {})
+    inner = project.get("pqclock", {}) if isinstance(project, dict) else {}
+    own = _parse(folder / "pqclock.toml", faults)
+    if inner and own:
+        faults.append("pyproject.toml:tool.pqclock and pqclock.toml both hold settings: keep one of them")
+    yield from _known(inner, "pyproject.toml:tool.pqclock", ".", faults)
+    yield from _known(own, "pqclock.toml", ":", faults)
+
+
+def _known(table: object, where: str, joint: str, faults: list[str]) -> Iterator[_Given]:
+    if not isinstance(table, dict):
+        faults.append(f"{where}: {table!r:.60} is not allowed: use a table, [tool.pqclock]")
+        return
+    for key, value in table.items():
+        if key in SPECS:
+            yield key, value, f"{where}{joint}{key}"
+        else:
+            suggestion = _nearest(key, SPECS, 0.6)
+            way_out = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(SPECS)}"
+            faults.append(f"{where}{joint}{key!r:.60} is not a setting: {way_out}")
+
+
+def _parse(path: Path, faults: list[str]) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    if not path.is_file():
+        faults.append(f"{path.name} is not a file: put the settings into a file, or remove it")
+        return {}
+    import tomli
+
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        faults.append(f"{path.name} cannot be read ({error.strerror}): make it readable")
+    except (tomli.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        faults.append(f"{path.name} is not TOML ({error}): correct it there")
+    return {}
+
+
+def _nearest(word: str, names: Mapping[str, object], cutoff: float) -> str | None:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word[:100], names, n=1, cutoff=cutoff)
+    return close[0] if close else None
