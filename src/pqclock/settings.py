@@ -129,8 +129,7 @@ class Settings:
         None, Spec(check_database_url, _ADDRESS, "The PostgreSQL to use.", "URL", secret=True)
     )
     clock_database_url: str | None = _setting(
-        None,
-        Spec(check_database_url, _ADDRESS, "The clock's direct address, past a pooler.", "URL", secret=True),
+        None, Spec(check_database_url, _ADDRESS, "The clock's direct address, past a pooler.", "URL", secret=True)
     )
     schema: str = _setting(
         "pqclock", Spec(_matching(_SCHEMA), _SCHEMA_WORDS, "The schema that holds the tables.", "NAME")
@@ -141,16 +140,10 @@ class Settings:
     )
     app: str | None = _setting(
         None,
-        Spec(
-            _matching(_APP),
-            "a module and the name of its App, such as shop.jobs:app",
-            "Where the tasks are.",
-            "APP",
-        ),
+        Spec(_matching(_APP), "a module and the name of its App, such as shop.jobs:app", "Where the tasks are.", "APP"),
     )
     queues: str = _setting(
-        "*:10",
-        Spec(_pools, "pools such as '*:10' or 'mice:2;elephants:1'", "The pools of executors.", "POOLS"),
+        "*:10", Spec(_pools, "pools such as '*:10' or 'mice:2;elephants:1'", "The pools of executors.", "POOLS")
     )
     processes: int = _setting(1, Spec(_count, "a whole number from 1 to 64", "How many worker processes.", "N"))
     stop_timeout: timedelta = _setting(  # noqa: RUF009
@@ -161,12 +154,7 @@ class Settings:
     )
     log_format: str = _setting(
         "auto",
-        Spec(
-            _one_of(LOG_FORMATS),
-            ", ".join(LOG_FORMATS),
-            "Text or JSON lines; auto: text on a terminal.",
-            "FORMAT",
-        ),
+        Spec(_one_of(LOG_FORMATS), ", ".join(LOG_FORMATS), "Text or JSON lines; auto: text on a terminal.", "FORMAT"),
     )
     log_level: str = _setting(
         "info", Spec(_one_of(LOG_LEVELS), ", ".join(LOG_LEVELS), "The least grave messages to show.", "LEVEL")
@@ -201,10 +189,7 @@ def variable(name: str) -> str:
 
 
 def load(
-    flags: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    folder: Path | None = None,
+    flags: Mapping[str, object] | None = None, *, environ: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Settings:
     """Read all sources; a flag that is None or empty of values was not given.
 

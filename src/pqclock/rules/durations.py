@@ -32,7 +32,10 @@ def parse_duration(text: str | timedelta) -> timedelta:
     if match is None:
         raise DurationError(f"{str(text)[:40]!r} is not a duration: write for example 500ms, 15s, 5m, 1h30m, 1d or 2w")
     amounts = zip(match.groups(), UNITS.values(), strict=True)
-    return _bounded(sum((int(n) * unit for n, unit in amounts if n), timedelta()), text)
+    try:
+        return _bounded(sum((int(n) * unit for n, unit in amounts if n), timedelta()), text)
+    except OverflowError:
+        return _bounded(timedelta.max, text)
 
 
 def _bounded(duration: timedelta, text: str) -> timedelta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from enum import Enum
 
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
@@ -21,6 +22,11 @@ NOTE_START_AFTER = 0.2
 LOOK_EVERY = 0.25
 
 
+class _Word(Enum):
+    LOOK = "there are jobs whose start may have to be written"
+    END = "there will be no more outcomes"
+
+
 class Finisher:
     """A thread with its own connection that writes outcomes, and keeps them for as long as the database is away."""
 
@@ -30,7 +36,7 @@ class Finisher:
         self._held = held
         self._clock = clock
         self.worker_id = 0
-        self._inbox: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Outcome | _Word] = queue.SimpleQueue()
         self._session: Session | None = None
         self._batch: list[Outcome] = []
         self._closing = False
@@ -45,9 +51,13 @@ class Finisher:
         """Hand an outcome over; never waits."""
         self._inbox.put(outcome)
 
+    def look(self) -> None:
+        """Jobs begin: watch for those that run long."""
+        self._inbox.put(_Word.LOOK)
+
     def stop(self, timeout: float) -> bool:
         """Write what there is and end; False when that did not succeed in time."""
-        self._inbox.put(None)
+        self._inbox.put(_Word.END)
         self._thread.join(timeout)
         self._given_up.set()
         return not self._thread.is_alive()
@@ -77,11 +87,11 @@ class Finisher:
         except queue.Empty:
             pass
 
-    def _take(self, outcome: Outcome | None) -> None:
-        if outcome is None:
+    def _take(self, message: Outcome | _Word) -> None:
+        if isinstance(message, Outcome):
+            self._batch.append(message)
+        elif message is _Word.END:
             self._closing = True
-        else:
-            self._batch.append(outcome)
 
     def _write(self) -> None:
         if self._batch:

@@ -155,6 +155,8 @@ class Worker:
                 pool.hungry = len(claimed) == room
                 for job in claimed:
                     self._dispatch(job, pool)
+                if claimed:
+                    self._finisher.look()
         return any(pool.hungry and pool.free > 0 for pool in self._pools)
 
     def _claim_for(self, session: Session, pool: WorkingPool, room: int) -> list[ClaimedJob]:

