@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -139,11 +138,12 @@ def demo(asked: Asked, length: str | None) -> int:
 
 def clock_child(settings: Settings) -> Child:
     """The clock as a child process."""
+    from pqclock.schedule_files import declared_paths
     from pqclock.supervisor import Child
 
-    flags = ["--set", settings.set, *[part for path in settings.schedules for part in ("--schedules", path)]]
-    if not settings.is_set("schedules") and not Path(settings.schedules[0]).exists():
-        flags = ["--set", settings.set]
+    flags = ["--set", settings.set]
+    for path in declared_paths(settings):
+        flags += ["--schedules", path]
     return Child("clock", _command("clock", settings, *flags))
 
 
@@ -170,8 +170,11 @@ def environment(settings: Settings, address: Address) -> dict[str, str]:
 
 
 def _command(role: str, settings: Settings, *flags: str) -> list[str]:
-    log = ["--log-level", settings.log_level, "--log-format", settings.log_format]
-    return [sys.executable, "-m", "pqclock", role, "--supervised", *flags, *log]
+    from pqclock.rules.durations import format_duration
+
+    common = ["--wait", format_duration(settings.wait)]
+    common += ["--log-level", settings.log_level, "--log-format", settings.log_format]
+    return [sys.executable, "-m", "pqclock", role, "--supervised", *flags, *common]
 
 
 def _worker_children(settings: Settings) -> list[Child]:

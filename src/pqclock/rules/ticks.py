@@ -66,13 +66,15 @@ def plan(schedule: Schedule, planned_to: datetime, created_at: datetime, now: da
 
 
 def plan_skip(schedule: Schedule, after: datetime, upto: datetime, reason: str) -> tuple[Entry, ...]:
-    """One row for all ticks in (after, upto], left out for `reason`; none when there are no ticks."""
+    """Rows for all ticks in (after, upto], left out for `reason`: as few as the slices allow, most often one."""
     window = _Window(schedule, after, upto)
-    first = window.next(window.after)
-    if first is None or first >= window.before:
-        return ()
-    entry, _ = _run_of_skips(window, first, window.before, reason, "skipped", SKIP_SLICE * 1_000)
-    return (entry,)
+    entries: list[Entry] = []
+    tick = window.next(window.after)
+    while tick is not None and tick < window.before:
+        entry, _ = _run_of_skips(window, tick, window.before, reason, "skipped", SKIP_SLICE)
+        entries.append(entry)
+        tick = window.next(entry.through)
+    return tuple(entries)
 
 
 def next_tick(schedule: Schedule, after: datetime) -> datetime | None:
@@ -83,8 +85,8 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime | None:
 
 
 def previous_tick(schedule: Schedule, before: datetime) -> datetime | None:
-    """The last tick before an instant, within the schedule's start; None when there is none."""
-    tick = _previous(schedule.timing(), before)
+    """The last tick before an instant, within the schedule's start and end; None when there is none."""
+    tick = _previous(schedule.timing(), before if schedule.end is None else min(before, schedule.end))
     return None if tick is None or (schedule.start is not None and tick < schedule.start) else tick
 
 
