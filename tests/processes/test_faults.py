@@ -55,9 +55,7 @@ def test_a_clock_behind_a_transaction_pooler_ends_with_4_and_names_the_setting(
         clock = fleet.start("clock", PQCLOCK_DATABASE_URL=pooler.url)
         assert clock.wait(10) == 4
         assert "PQCLOCK_CLOCK_DATABASE_URL" in fleet.log_of(clock)
-        direct = fleet.start(
-            "clock", PQCLOCK_DATABASE_URL=pooler.url, PQCLOCK_CLOCK_DATABASE_URL=database.url
-        )
+        direct = fleet.start("clock", PQCLOCK_DATABASE_URL=pooler.url, PQCLOCK_CLOCK_DATABASE_URL=database.url)
         eventually(lambda: leader(database))
         assert direct.poll() is None
 

@@ -283,7 +283,7 @@ def test_planning_goes_on_after_the_next_tick(
 
 def test_offsets_are_the_same_for_ever() -> None:
     assert offset("nightly-report", HOUR) == timedelta(milliseconds=511_613)
-    schedule = hourly(key="nightly-report", spread=HOUR, jitter=30 * SECOND)
+    schedule = Schedule("nightly-report", "t", cron="0 * * * *", spread=HOUR, jitter=30 * SECOND)
     moved = run_at(schedule, NOW) - NOW
     assert moved == timedelta(milliseconds=511_613 + 27_034)
 

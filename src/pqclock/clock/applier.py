@@ -115,7 +115,13 @@ def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
 def _change_row(row: KnownSchedule, schedule: Schedule | None, now: datetime) -> dict[str, Any]:
     """The new version of a row; without a schedule it becomes a tombstone."""
     if schedule is None:
-        return {"id": row.id, "source": row.source, "state": "removed", "definition": row.definition, "planned_to": None}
+        return {
+            "id": row.id,
+            "source": row.source,
+            "state": "removed",
+            "definition": row.definition,
+            "planned_to": None,
+        }
     enabled_again = row.state == "disabled" and schedule.enabled
     return {
         "id": row.id,

@@ -114,9 +114,7 @@ def _compile(row: DueSchedule) -> Compiled:
 
 
 def _tick_row(schedule_id: int, compiled: Compiled, entry: ticks.Entry, previous: datetime | None) -> TickRow:
-    row = TickRow(
-        schedule_id, entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin
-    )
+    row = TickRow(schedule_id, entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin)
     if entry.outcome != "inserted":
         return row
     schedule = compiled.schedule

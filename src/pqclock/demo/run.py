@@ -29,7 +29,8 @@ SET = "demo"
 APP = "pqclock.demo.jobs:app"
 POOLS = "fast:4;slow:2"
 REFRESH = 0.2
-ROWS = 12
+# Lines of the screen that the view needs beside the latest ticks and a line for each schedule.
+FRAME = 12
 UP_WITHIN = 30.0
 
 
@@ -116,10 +117,13 @@ class Demo:
         elif not sys.stdout.isatty():
             self._print_lines(since, begun)
         else:
-            with Live(draw(self._scene(since, begun)), screen=True, auto_refresh=False, console=Console()) as live:
-                self._until_over(
-                    begun, lambda: live.update(draw(self._scene(since, begun)), refresh=True), pause=REFRESH
-                )
+            console = Console()
+            with Live(screen=True, auto_refresh=False, console=console) as live:
+
+                def repaint() -> None:
+                    live.update(draw(self._scene(since, begun, console.height)), refresh=True)
+
+                self._until_over(begun, repaint, pause=REFRESH)
 
     def _print_lines(self, since: datetime, begun: float) -> None:
         """Where nobody can repaint a screen, a line for each tick whose job has ended."""
@@ -141,16 +145,17 @@ class Demo:
                 return
             self._wakeup.wait(min(pause, left))
 
-    def _scene(self, since: datetime, begun: float) -> Scene:
+    def _scene(self, since: datetime, begun: float, height: int) -> Scene:
         session = self._session
         rows = listings.processes(session).rows
         leader = next((f"leading: term {row.epoch}" for row in rows if row.leader), "no leader")
+        ahead = lateness.ahead(session, SET)
         return Scene(
             now=schedules.database_now(session),
             seconds=time.monotonic() - begun,
             leader=leader,
-            schedules=lateness.ahead(session, SET),
-            ticks=lateness.recent(session, SET, since, ROWS),
+            schedules=ahead,
+            ticks=lateness.recent(session, SET, since, max(1, height - FRAME - len(ahead))),
             lateness=lateness.summary(session, SET, since),
             outcomes=lateness.outcomes(session, SET, since),
             hint="Ctrl-C ends. In another terminal, in this folder: pqclock status, pqclock jobs, pqclock schedules",

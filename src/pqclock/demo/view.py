@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -40,27 +41,31 @@ class Scene:
 
 def draw(scene: Scene) -> RenderableType:
     """The whole screen."""
-    return Group(_headline(scene), _coming(scene), _recent(scene), Text(scene.hint, style="dim"))
+    return Group(_headline(scene), _coming(scene), Text(), _recent(scene), Text(scene.hint, style="dim"))
 
 
 def _headline(scene: Scene) -> RenderableType:
     late = scene.lateness
-    parts = [
-        ("pqclock demo ", "bold"),
-        (f"{scene.now:%H:%M:%S} UTC  ", ""),
-        (f"{scene.seconds:.0f} s  ", "dim"),
-        (f"{scene.leader}   ", "bold green" if scene.leader.startswith("leading") else "yellow"),
-        (f"ticks {late.ticks_inserted}  ", "bold"),
-        ("  ".join(f"{name} {count}" for name, count in sorted(scene.outcomes.items())), ""),
-        (f"   lateness p50 {milliseconds(late.lateness_p50_ms)}  p99 {milliseconds(late.lateness_p99_ms)}", "bold"),
+    lines = [
+        ("pqclock demo  ", "bold"),
+        (f"{scene.now:%H:%M:%S} UTC, {scene.seconds:.0f} s  ", ""),
+        (scene.leader, "bold green" if scene.leader.startswith("leading") else "yellow"),
+        (
+            f"\nticks due {late.ticks_inserted}, inserted ahead {sum(row.inserted_ahead for row in scene.schedules)}",
+            "bold",
+        ),
+        (f"   attempts {_counts(scene.outcomes)}", ""),
+        (f"   lateness p50 {milliseconds(late.lateness_p50_ms)}, p99 {milliseconds(late.lateness_p99_ms)}", "bold"),
     ]
-    return Panel(Text.assemble(*parts), border_style="blue")
+    return Panel(Text.assemble(*lines), border_style="blue")
+
+
+def _counts(outcomes: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items())) or "none"
 
 
 def _coming(scene: Scene) -> RenderableType:
-    table = Table(title="schedules: the next tick, and how many are inserted ahead", title_justify="left", expand=True)
-    for name in ("schedule", "when", "next tick", "in", "ahead", "description"):
-        table.add_column(name, justify="right" if name in ("in", "ahead") else "left", no_wrap=name != "description")
+    table = _table("schedule", "when", "next tick", ">in", ">ahead", "what it is")
     for row in scene.schedules:
         wait = (row.next_tick - scene.now).total_seconds() if row.next_tick else None
         table.add_row(
@@ -75,9 +80,7 @@ def _coming(scene: Scene) -> RenderableType:
 
 
 def _recent(scene: Scene) -> RenderableType:
-    table = Table(title="the latest ticks", title_justify="left", expand=True)
-    for name in ("tick", "schedule", "queue", "state", "attempt", "late", "took", "came to"):
-        table.add_column(name, justify="right" if name in ("late", "took") else "left", no_wrap=True)
+    table = _table("tick", "schedule", "queue", "state", "attempt", ">late", ">took", "what came of it")
     for row in scene.ticks:
         table.add_row(
             f"{row.tick:%H:%M:%S}",
@@ -87,8 +90,17 @@ def _recent(scene: Scene) -> RenderableType:
             f"{row.attempt} of {row.max_attempts}",
             _late(row),
             _between(row.started_at, row.finished_at),
-            Text(_came_to(row), style="dim", overflow="ellipsis"),
+            Text(_came_to(row), style="dim"),
         )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """A light table; the last column takes what is left of the line, the others are never cut."""
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    for name in columns[:-1]:
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis", ratio=1)
     return table
 
 

@@ -10,19 +10,21 @@ from pqclock.errors import ArgumentError
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64
+# Python neither writes nor reads whole numbers of more than 4,300 digits.
+MAX_DIGITS = 4_000
+_TOO_LARGE = 10**MAX_DIGITS
 
 
 def check_object(value: Mapping[str, object], what: str) -> str:
     """The JSON text of `value`; raises ArgumentError naming `what` and the path of the first value that is none."""
-    _check(value, what, 1)
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return _within_limit(text, what)
+    return check_value(value, what)
 
 
 def check_value(value: object, what: str) -> str:
     """The JSON text of any JSON value, with the same limits as `check_object`."""
-    _check(value, what, 0)
-    return _within_limit(json.dumps(value, ensure_ascii=False, separators=(",", ":")), what)
+    _check(value, what, 1)
+    # What is left for `default` are mappings other than dict.
+    return _within_limit(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict), what)
 
 
 def _within_limit(text: str, what: str) -> str:
@@ -41,6 +43,8 @@ def _check(value: object, path: str, depth: int) -> None:
         _check_text(value, path)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ArgumentError(f"{path} is {value!r}, which JSON does not have: pass None or a text")
+    elif isinstance(value, int) and abs(value) >= _TOO_LARGE:
+        raise ArgumentError(f"{path} is a whole number of more than {MAX_DIGITS:,} digits: pass it as a text")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):

@@ -9,6 +9,7 @@ from pqclock.errors import ArgumentError
 
 MAX_EXECUTORS = 1000
 _QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_SIZE = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ def _parse_pool(part: str, text: str) -> Pool:
 
 
 def _parse_size(size_text: str, part: str) -> int:
-    if not (size_text.isascii() and size_text.isdigit()) or not 1 <= int(size_text[:9]) <= MAX_EXECUTORS:
+    if not _SIZE.fullmatch(size_text) or not 1 <= int(size_text) <= MAX_EXECUTORS:
         raise ArgumentError(
             f"pool {part[:60]!r} has the size {size_text[:20]!r}: write a whole number from 1 to {MAX_EXECUTORS}"
         )
-    return int(size_text[:9])
+    return int(size_text)
 
 
 def _parse_names(names: str, text: str) -> tuple[str, ...]:

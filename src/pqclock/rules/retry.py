@@ -33,7 +33,7 @@ class Retry:
             raise ArgumentError(f"Retry(max_attempts={self.max_attempts!r}) must be a whole number from 1 to {MAX_ATTEMPTS}")
         if self.backoff not in BACKOFFS:
             raise ArgumentError(f"Retry(backoff={self.backoff!r}) is not known: choose one of {', '.join(BACKOFFS)}")
-        if not 0 <= self.jitter <= 1:
+        if type(self.jitter) not in (int, float) or not 0 <= self.jitter <= 1:
             raise ArgumentError(f"Retry(jitter={self.jitter!r}) must be a share from 0 to 1")
         parse_duration(self.base)
         parse_duration(self.limit)

@@ -112,7 +112,9 @@ def check_schema_name(schema: str) -> str:
     """The name of the schema, or SettingsError; it becomes part of SQL, of the channel and of the lock key."""
     if not _SCHEMA_NAME.fullmatch(schema) or schema.startswith("pg_"):
         raise SettingsError(
-            [f"schema {schema[:60]!r} is not a name for a schema: use up to 40 of a-z, 0-9 and _, not starting with pg_"]
+            [
+                f"schema {schema[:60]!r} is not a name for a schema: use up to 40 of a-z, 0-9 and _, not starting with pg_"
+            ]
         )
     return schema
 

@@ -59,7 +59,9 @@ def outcomes(session: Session, set_name: str, since: datetime) -> dict[str, int]
     return dict(session.run("lateness.outcomes", set_name=set_name, since=since).fetchall())
 
 
-def recent(session: Session, set_name: str, since: datetime, limit: int, now: datetime | None = None) -> list[RecentTick]:
+def recent(
+    session: Session, set_name: str, since: datetime, limit: int, now: datetime | None = None
+) -> list[RecentTick]:
     """The latest ticks that are due, newest first."""
     return session.fetch(RecentTick, "lateness.recent", set_name=set_name, since=since, limit=limit, now=now)
 

@@ -80,7 +80,9 @@ def migrate(session: Session) -> list[Migration]:
     Raises Refused when an applied file was changed afterwards, or the database is newer than this code.
     """
     with session.transaction():
-        session.conn.execute("SELECT pg_advisory_xact_lock(hashtext('pqclock migrate'), hashtext(%s))", [session.schema])
+        session.conn.execute(
+            "SELECT pg_advisory_xact_lock(hashtext('pqclock migrate'), hashtext(%s))", [session.schema]
+        )
         session.conn.execute(in_schema(_BOOTSTRAP, session.schema).encode())
         _check_history(session)
         todo = pending(session)
@@ -96,11 +98,11 @@ def script(schema: str) -> str:
     """The whole schema as one SQL script, for people who apply it by other means; needs no connection."""
     parts = ["BEGIN;", in_schema(_BOOTSTRAP, schema)]
     for migration in migrations():
-        record = sql.SQL(
-            "INSERT INTO {}.migration (number, name, checksum, serves_from) VALUES ({}, {}, {}, {});"
-        ).format(
-            sql.Identifier(schema), migration.number, migration.name, migration.checksum, SERVES_FROM
-        ).as_string(None)
+        record = (
+            sql.SQL("INSERT INTO {}.migration (number, name, checksum, serves_from) VALUES ({}, {}, {}, {});")
+            .format(sql.Identifier(schema), migration.number, migration.name, migration.checksum, SERVES_FROM)
+            .as_string(None)
+        )
         parts += [f"-- {migration.number:04} {migration.name}", in_schema(migration.text, schema), record]
     return "\n".join([*parts, "COMMIT;"])
 

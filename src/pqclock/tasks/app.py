@@ -22,6 +22,7 @@ from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.options import (
+    TaskOptions,
     check_labels,
     check_priority,
     check_queue,
@@ -75,15 +76,15 @@ class App:
         """
         what = f"task {check_task_name(name)!r}"
         refuse_later(what, later)
-        checked = {
-            "queue": check_queue(queue, what),
-            "priority": check_priority(priority, what),
-            "labels": check_labels(labels, what),
-            "retry": check_retry(retry, max_attempts, what),
-        }
+        options = TaskOptions(
+            check_queue(queue, what),
+            check_priority(priority, what),
+            check_labels(labels, what),
+            check_retry(retry, max_attempts, what),
+        )
 
         def register(function: Callable[P, R]) -> Task[P, R]:
-            task = Task(self, name, function, **checked)
+            task = Task(self, name, function, options)
             if name in self._tasks:
                 raise ArgumentError(f"{what} is registered twice, by {self._tasks[name].function!r} and {function!r}")
             self._tasks[name] = task

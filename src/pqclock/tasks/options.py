@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pqclock.errors import ArgumentError
@@ -19,6 +20,16 @@ MAX_LABEL = 64
 NOT_YET = frozenset(
     "unique throttle fuse timeout units batch batch_wait slice history executor on_crash unique_key after".split()
 )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """The checked options of a task; None where the task says nothing."""
+
+    queue: str | None
+    priority: int | None
+    labels: tuple[str, ...] | None
+    retry: Retry | None
 
 
 def refuse_later(what: str, given: Mapping[str, object]) -> None:

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from pqclock.errors import ArgumentError
 from pqclock.rules.json_values import check_object
-from pqclock.rules.retry import Retry
 from pqclock.store.jobs import NewJob
-from pqclock.tasks.options import check_labels, check_max_attempts, check_priority, check_queue, check_run_at, refuse_later
+from pqclock.tasks.options import (
+    TaskOptions,
+    check_labels,
+    check_max_attempts,
+    check_priority,
+    check_queue,
+    check_run_at,
+    refuse_later,
+)
 
 if TYPE_CHECKING:
     from pqclock.tasks.app import App
@@ -52,19 +59,15 @@ class Task(Generic[P, R]):
         app: App,
         name: str,
         function: Callable[P, R],
-        *,
-        queue: str | None,
-        priority: int | None,
-        labels: tuple[str, ...] | None,
-        retry: Retry | None,
+        options: TaskOptions,
     ) -> None:
         self.app = app
         self.name = name
         self.function = function
-        self.queue = queue
-        self.priority = priority
-        self.labels = labels
-        self.retry = retry
+        self.queue = options.queue
+        self.priority = options.priority
+        self.labels = options.labels
+        self.retry = options.retry
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = _signature(name, function)
         self.__doc__ = function.__doc__

@@ -35,7 +35,9 @@ def run(task: Task[..., Any], job: ClaimedJob, started_at: datetime, now: Callab
     return succeeded(job, value, started_at, now())
 
 
-async def run_async(task: Task[..., Any], job: ClaimedJob, started_at: datetime, now: Callable[[], datetime]) -> Outcome:
+async def run_async(
+    task: Task[..., Any], job: ClaimedJob, started_at: datetime, now: Callable[[], datetime]
+) -> Outcome:
     """Run an asynchronous handler to its end."""
     running.set(current(job))
     try:
@@ -79,13 +81,16 @@ def failed(
     task: Task[..., Any], job: ClaimedJob, error: BaseException, started_at: datetime, finished_at: datetime
 ) -> Outcome:
     """The handler raised: a signal is obeyed, anything else is tried again or is the end."""
-    moments = {"started_at": started_at, "finished_at": finished_at}
     if isinstance(error, Snooze):
-        seconds = error.delay.total_seconds()
-        return Outcome(job.id, job.lease, "scheduled", "snoozed", charged=False, delay=seconds, **moments)
+        return Outcome(
+            job.id, job.lease, "scheduled", "snoozed", charged=False, delay=error.delay.total_seconds(),
+            started_at=started_at, finished_at=finished_at,
+        )  # fmt: skip
     if isinstance(error, Cancel):
-        reason = storable_text(error.reason, ERROR_LIMIT)
-        return Outcome(job.id, job.lease, "cancelled", "cancelled", error=reason, **moments)
+        return Outcome(
+            job.id, job.lease, "cancelled", "cancelled", error=storable_text(error.reason, ERROR_LIMIT),
+            started_at=started_at, finished_at=finished_at,
+        )  # fmt: skip
     again = job.attempt < job.max_attempts
     delay = (task.retry or Retry()).delay(job.attempt, job.id).total_seconds() if again else 0.0
     words = storable_text(_one_line(error), ERROR_LIMIT)
@@ -104,7 +109,8 @@ def failed(
         error_type=storable_text(type(error).__qualname__, 200),
         error=words,
         traceback=storable_text("".join(_traceback(error)), TRACEBACK_LIMIT),
-        **moments,
+        started_at=started_at,
+        finished_at=finished_at,
     )
 
 

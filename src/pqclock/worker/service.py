@@ -23,7 +23,9 @@ def load_app(place: str | None) -> App:
     """The App at `package.module:name`, looked up with the current folder first. Raises SettingsError."""
     if place is None:
         raise SettingsError(
-            ["no app is named, so there are no tasks to run: give --app package.module:app, PQCLOCK_APP or `app` in the file"]
+            [
+                "no app is named, so there are no tasks to run: give --app package.module:app, PQCLOCK_APP or `app` in the file"
+            ]
         )
     module_name, _, attribute = place.partition(":")
     if "" not in sys.path:
@@ -34,7 +36,9 @@ def load_app(place: str | None) -> App:
             found = getattr(found, part)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise SettingsError([f"app {place!r} cannot be loaded ({reason}): check the name, and run from its folder"]) from error
+        raise SettingsError(
+            [f"app {place!r} cannot be loaded ({reason}): check the name, and run from its folder"]
+        ) from error
     if not isinstance(found, App):
         raise SettingsError([f"app {place!r} is a {type(found).__name__}: name a pqclock.App"])
     return found

@@ -1,0 +1,76 @@
+"""When a failed job runs again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pqclock.errors import ArgumentError, DurationError
+from pqclock.rules.retry import BACKOFFS, Retry
+from rules.cron_examples import examples
+
+
+@pytest.mark.parametrize(
+    ("backoff", "seconds"),
+    [("exponential", [5, 10, 20, 40, 60, 60]), ("linear", [5, 10, 15, 20, 25, 30]), ("constant", [5] * 6)],
+)
+def test_the_wait_grows_as_declared_up_to_the_limit(backoff: str, seconds: list[int]) -> None:
+    retry = Retry(backoff=backoff, base="5s", limit="1m", jitter=0)
+    assert [retry.delay(attempt, 1).total_seconds() for attempt in range(1, 7)] == seconds
+
+
+@pytest.mark.parametrize("backoff", BACKOFFS)
+def test_the_thousandth_attempt_waits_no_longer_than_the_limit(backoff: str) -> None:
+    retry = Retry(max_attempts=1000, backoff=backoff, base="100d", limit="36525d", jitter=0)
+    assert retry.delay(1000, 1) == timedelta(days=100 if backoff == "constant" else 36_525)
+
+
+@examples(200)
+@given(st.floats(0, 1), st.integers(1, 1000), st.integers(1, 2**63 - 1))
+def test_jitter_takes_off_its_share_at_most(jitter: float, attempt: int, job_id: int) -> None:
+    full = Retry(jitter=0).delay(attempt, job_id)
+    delay = Retry(jitter=jitter).delay(attempt, job_id)
+    assert full * (1 - jitter) - timedelta(microseconds=1) <= delay <= full
+
+
+def test_jitter_is_the_same_for_ever_and_differs_between_jobs() -> None:
+    retry = Retry(base="100s", jitter=1.0)
+    assert retry.delay(1, 7) == timedelta(seconds=69.893824)
+    assert len({retry.delay(1, job_id) for job_id in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"max_attempts": 0}, "max_attempts=0"),
+        ({"max_attempts": 1001}, "max_attempts=1001"),
+        ({"max_attempts": True}, "max_attempts=True"),
+        ({"max_attempts": 2.0}, "max_attempts=2.0"),
+        ({"backoff": "random"}, "backoff='random'"),
+        ({"backoff": None}, "backoff=None"),
+        ({"jitter": -0.1}, "jitter=-0.1"),
+        ({"jitter": 1.1}, "jitter=1.1"),
+        ({"jitter": float("nan")}, "jitter=nan"),
+        ({"jitter": "0.1"}, "jitter='0.1'"),
+        ({"jitter": True}, "jitter=True"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ArgumentError, match=named):
+        Retry(**options)
+
+
+@pytest.mark.parametrize("options", [{"base": "5"}, {"base": 5}, {"limit": "soon"}, {"limit": timedelta(-1)}])
+def test_a_wrong_duration_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(DurationError):
+        Retry(**options)
+
+
+def test_the_published_policy_is_json() -> None:
+    assert Retry(3, "linear", timedelta(seconds=90), "2h", 0).to_options() == {
+        "max_attempts": 3, "backoff": "linear", "base": "1m30s", "limit": "2h", "jitter": 0,
+    }  # fmt: skip
