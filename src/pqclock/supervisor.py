@@ -52,7 +52,7 @@ class Supervisor:
         environment: Mapping[str, str],
         *,
         stop_timeout: float,
-        on_death: Callable[[int], None] = lambda pid: None,
+        on_death: Callable[[int], None],
         output: IO[bytes] | None = None,
     ) -> None:
         self._children = list(children)

@@ -55,7 +55,7 @@ def test_a_killed_child_is_started_again_and_its_jobs_run_again_within_three_sec
     parent = fleet.worker("naps:2")
     eventually(lambda: workers(database) == 1)
     job_id = put(database, "die_once", queue="naps")
-    eventually(lambda: (fleet.folder / f"died-{job_id}").exists())
+    eventually((fleet.folder / f"died-{job_id}").exists)
     died = time.monotonic()
     eventually(lambda: state(database, job_id) == "succeeded")
     assert time.monotonic() - died < 3.0

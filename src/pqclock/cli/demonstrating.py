@@ -12,8 +12,8 @@ from pqclock import signals
 from pqclock.cli.embedding import find_or_start
 from pqclock.cli.options import Asked
 from pqclock.cli.output import VERSION, plain
-from pqclock.clock.service import apply_files
 from pqclock.cli.roles import clock_child, environment, worker_child
+from pqclock.clock.service import apply_files
 from pqclock.demo.run import Demo, Summary, demo_settings
 from pqclock.demo.view import milliseconds
 from pqclock.settings import Settings

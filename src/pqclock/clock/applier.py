@@ -18,7 +18,7 @@ from pqclock.store.schedules import KnownSchedule, TickRow
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an application did; None in `difference` means that newer files had been applied since and it did nothing."""
+    """What an application did; with None in `difference` newer files had been applied since, and it did nothing."""
 
     difference: Difference | None
     withdrawn: int = 0
@@ -52,7 +52,7 @@ def apply(
         rows = {row.key: row for row in store.lock_known(session, set_name, [s.key for s in schedules])}
         _refuse_foreign(set_name, schedules, rows)
         difference = compare(schedules, {key: _standing(row) for key, row in rows.items() if row.set_name == set_name})
-        withdrawn = _write(session, set_name, {s.key: s for s in schedules}, rows, difference, moment)
+        withdrawn = _write(session, set_name, {s.key: s for s in schedules}, rows, difference, now=moment)
         if contents[-1:] != [content_hash]:
             store.record_version(session, set_name, content_hash, moment)
         if not difference.empty:
@@ -85,15 +85,15 @@ def _write(
     wanted: Mapping[str, Schedule],
     rows: Mapping[str, KnownSchedule],
     difference: Difference,
+    *,
     now: datetime,
 ) -> int:
     # A key that another set once had and removed is taken over: the row stays, with its watermark and history.
     taken_over = [key for key in difference.added if key in rows]
-    changed_keys = [*difference.changed, *difference.removed, *taken_over]
-    withdrawn = store.withdraw(session, [rows[key].id for key in changed_keys], now) if changed_keys else 0
-    changes = [_change_row(rows[key], wanted.get(key), now) for key in changed_keys]
-    store.write_skips(session, _skips(wanted, rows, difference.changed, now), now)
-    store.change(session, set_name, changes, now)
+    changed = [rows[key] for key in (*difference.changed, *difference.removed, *taken_over)]
+    withdrawn = store.withdraw(session, [row.id for row in changed], now) if changed else 0
+    store.write_skips(session, _skips(changed, now), now)
+    store.change(session, set_name, [_change_row(row, wanted.get(row.key), now) for row in changed], now)
     added = [_new_row(wanted[key], now) for key in difference.added if key not in rows]
     store.add(session, set_name, added, now)
     store.move(session, [{"id": rows[key].id, "source": wanted[key].source} for key in difference.moved])
@@ -114,36 +114,21 @@ def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
 
 def _change_row(row: KnownSchedule, schedule: Schedule | None, now: datetime) -> dict[str, Any]:
     """The new version of a row; without a schedule it becomes a tombstone."""
-    if schedule is None:
-        return {
-            "id": row.id,
-            "source": row.source,
-            "state": "removed",
-            "definition": row.definition,
-            "planned_to": None,
-        }
-    enabled_again = row.state == "disabled" and schedule.enabled
     return {
         "id": row.id,
-        "source": schedule.source,
-        "state": state_of(schedule),
-        "definition": schedule.to_definition(),
-        "planned_to": now if enabled_again else None,
+        "source": schedule.source if schedule else row.source,
+        "state": state_of(schedule) if schedule else "removed",
+        "definition": schedule.to_definition() if schedule else row.definition,
+        # What passed while it was disabled is written down beside this, up to now.
+        "planned_to": now if row.state == "disabled" else None,
     }
 
 
-def _skips(
-    wanted: Mapping[str, Schedule], rows: Mapping[str, KnownSchedule], changed: Sequence[str], now: datetime
-) -> list[TickRow]:
-    """Ledger rows for the ticks that passed while a schedule was disabled."""
-    skips = []
-    for key in changed:
-        if rows[key].state == "disabled":
-            old = Schedule.from_definition(key, rows[key].definition)
-            for entry in plan_skip(old, rows[key].planned_to, now, "disabled"):
-                skips.append(
-                    TickRow(
-                        rows[key].id, entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin
-                    )
-                )
-    return skips
+def _skips(rows: Sequence[KnownSchedule], now: datetime) -> list[TickRow]:
+    """Ledger rows for the ticks that passed while schedules were disabled."""
+    return [
+        TickRow(row.id, entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin)
+        for row in rows
+        if row.state == "disabled"
+        for entry in plan_skip(Schedule.from_definition(row.key, row.definition), row.planned_to, now, "disabled")
+    ]

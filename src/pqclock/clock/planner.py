@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from pqclock.errors import PqclockError
 from pqclock.rules import ticks
 from pqclock.rules.cron import Cron
 from pqclock.rules.schedule import Schedule
@@ -59,52 +58,50 @@ class Planner:
 
     def step(self, now: datetime) -> Planned:
         """Plan one slice of the schedules that have a tick within the low mark."""
-        due = schedules.due(self._session, now + LOW_MARK, SLICE)
+        due = schedules.due(self._session, now + LOW_MARK, SLICE, self._broken)
         reaches: list[Reach] = []
         rows: list[TickRow] = []
         for row in due:
-            self._plan(row, now, reaches, rows)
+            # One that is broken is told once and left out: it must not hold up the others, nor keep the clock awake.
+            try:
+                reach, tick_rows = self._plan(row, now)
+            except Exception as error:
+                self._broken.add((row.id, row.version))
+                log.error("schedule %s cannot be planned, its definition in the database is broken: %s", row.key, error)
+                continue
+            reaches.append(reach)
+            rows += tick_rows
         written = None
         if reaches:
             written = schedules.insert_ticks(self._session, self._epoch, reaches, rows)
-        earliest = schedules.earliest(self._session)
+        earliest = schedules.earliest(self._session, self._broken)
         return Planned(
             in_office=written is None or written.in_office,
             inserted=written.inserted if written else 0,
-            more=earliest is not None and earliest <= now + LOW_MARK and bool(reaches),
+            more=earliest is not None and earliest <= now + LOW_MARK,
             first_run_at=written.first_run_at if written else None,
             plan_again_at=earliest - LOW_MARK if earliest else None,
         )
 
-    def _plan(self, row: DueSchedule, now: datetime, reaches: list[Reach], rows: list[TickRow]) -> None:
+    def _plan(self, row: DueSchedule, now: datetime) -> tuple[Reach, list[TickRow]]:
         compiled = self._compile(row)
-        if compiled is None:
-            return
         plan = ticks.plan(compiled.schedule, row.planned_to, row.created_at, now, HORIZON)
-        reaches.append(Reach(row.id, row.version, row.planned_to, plan.planned_to, plan.next_tick))
+        rows: list[TickRow] = []
         previous: datetime | None = None
         for entry in plan.entries:
             rows.append(_tick_row(row.id, compiled, entry, previous))
             previous = entry.through
+        return Reach(row.id, row.version, row.planned_to, plan.planned_to, plan.next_tick), rows
 
-    def _compile(self, row: DueSchedule) -> Compiled | None:
-        """The schedule of a row; None for one whose definition this version of pqclock cannot read."""
+    def _compile(self, row: DueSchedule) -> Compiled:
+        """The schedule of a row; raises for a definition that this version of pqclock cannot read."""
         identity = (row.id, row.version)
         if identity not in self._compiled:
-            try:
-                self._compiled[identity] = _compile(row)
-            except (PqclockError, ValueError, TypeError, KeyError) as error:
-                self._report_broken(identity, row.key, error)
-                return None
+            self._compiled[identity] = _compile(row)
             while len(self._compiled) > CACHE_SIZE:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(identity)
         return self._compiled[identity]
-
-    def _report_broken(self, identity: tuple[int, int], key: str, error: Exception) -> None:
-        if identity not in self._broken:
-            self._broken.add(identity)
-            log.error("schedule %s cannot be planned, its definition in the database is broken: %s", key, error)
 
 
 def _compile(row: DueSchedule) -> Compiled:

@@ -14,9 +14,13 @@ due AS MATERIALIZED (
     ORDER BY j.run_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
+-- An UPDATE takes its rows in any order: their places are drawn before it, so that what was due first is claimed first.
+placed AS MATERIALIZED (SELECT id, nextval('{schema}.ready_seq') AS place FROM due),
+-- As arrays, since the planner takes the limit for the number of rows, and would read the whole table for a single one.
 promoted AS (
-    UPDATE {schema}.job AS j SET state = 'ready', ready_seq = nextval('{schema}.ready_seq')
-    FROM due WHERE j.id = due.id
+    UPDATE {schema}.job AS j SET state = 'ready', ready_seq = p.place
+    FROM unnest(ARRAY(SELECT id FROM placed), ARRAY(SELECT place FROM placed)) AS p (id, place)
+    WHERE j.id = p.id
     RETURNING j.queue
 ),
 woken AS MATERIALIZED (
@@ -40,7 +44,7 @@ chosen AS MATERIALIZED (
 )
 UPDATE {schema}.job AS j
 SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
-    claimed_at = moment.now, started_at = NULL, expires_at = NULL
+    claimed_at = moment.now, started_at = NULL
 FROM chosen, moment
 WHERE j.id = chosen.id
 RETURNING j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
@@ -64,7 +68,7 @@ heads AS MATERIALIZED (
 chosen AS (SELECT id FROM heads ORDER BY priority, ready_seq LIMIT %(limit)s)
 UPDATE {schema}.job AS j
 SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
-    claimed_at = moment.now, started_at = NULL, expires_at = NULL
+    claimed_at = moment.now, started_at = NULL
 FROM chosen, moment
 WHERE j.id = chosen.id
 RETURNING j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
@@ -105,7 +109,9 @@ again AS (
         run_at = CASE WHEN o.delay > 0 THEN m.now + make_interval(secs => o.delay) ELSE j.run_at END,
         ready_seq = CASE WHEN o.delay > 0 THEN NULL ELSE nextval('{schema}.ready_seq') END,
         attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
-        error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL
+        error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL,
+        -- Only what has not begun can expire.
+        expires_at = CASE WHEN o.outcome IS NULL THEN j.expires_at END
     FROM outcome AS o, moment AS m
     WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('scheduled', 'ready')
     RETURNING j.id, j.queue, j.state, j.run_at, j.attempt + CASE WHEN o.charged THEN 0 ELSE 1 END AS ran_as
@@ -158,7 +164,7 @@ again AS (
     UPDATE {schema}.job AS j
     SET state = 'ready', ready_seq = nextval('{schema}.ready_seq'), crashes = j.crashes + 1, attempt = j.attempt - 1,
         error = 'crashed: its worker died while it ran',
-        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL
+        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, expires_at = NULL
     FROM orphan AS o
     WHERE j.id = o.id AND j.lease = o.lease AND j.crashes + 1 < %(crash_limit)s
     RETURNING j.id, j.queue, j.attempt + 1 AS ran_as
@@ -184,7 +190,7 @@ stale AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ),
 ended AS (
-    DELETE FROM {schema}.job AS j USING stale WHERE j.id = stale.id AND j.state <> 'running' RETURNING j.*
+    DELETE FROM {schema}.job AS j WHERE j.id = ANY(ARRAY(SELECT id FROM stale)) AND j.state <> 'running' RETURNING j.*
 )
 INSERT INTO {schema}.job_history (
     id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,

@@ -111,23 +111,36 @@ def check_schema(session: Session) -> None:
     """Refuse to run on a schema that is too old or too new for this code."""
     have = applied(session)
     expected = expected_version()
-    where = f"schema {session.schema!r} of database {session.conn.info.dbname!r}"
+    where = _place(session)
     if not have:
         raise Refused(f"{where} has no tables of pqclock yet: run `pqclock migrate`")
-    newest = max(have)
-    if newest < expected:
-        raise Refused(f"{where} is at version {newest}, this pqclock needs {expected}: run `pqclock migrate`")
-    if have[newest][1] > expected:
-        raise Refused(f"{where} is at version {newest}, too new for this pqclock ({expected}): upgrade pqclock")
+    _refuse_newer(session, have)
+    if max(have) < expected:
+        raise Refused(f"{where} is at version {max(have)}, this pqclock needs {expected}: run `pqclock migrate`")
+
+
+def _place(session: Session) -> str:
+    return f"schema {session.schema!r} of database {session.conn.info.dbname!r}"
+
+
+def _refuse_newer(session: Session, have: dict[int, tuple[str, int]]) -> None:
+    """A newer schema says from which version of the code on it serves."""
+    expected = expected_version()
+    if have and have[max(have)][1] > expected:
+        raise Refused(
+            f"{_place(session)} is at version {max(have)}, too new for this pqclock ({expected}): upgrade pqclock"
+        )
 
 
 def _check_history(session: Session) -> None:
+    have = applied(session)
+    _refuse_newer(session, have)
     known = {migration.number: migration for migration in migrations()}
-    for number, (checksum, _) in applied(session).items():
+    for number, (checksum, _) in have.items():
         if number in known and known[number].checksum != checksum:
             raise Refused(
-                f"migration {number:04} {known[number].name} of schema {session.schema!r} was applied with other contents "
-                f"than this pqclock has: use the version that applied it, or a new schema (PQCLOCK_SCHEMA)"
+                f"migration {number:04} {known[number].name} of schema {session.schema!r} was applied with other "
+                f"contents than this pqclock has: use the version that applied it, or a new schema (PQCLOCK_SCHEMA)"
             )
 
 

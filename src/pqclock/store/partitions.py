@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from psycopg import sql
 
@@ -17,7 +17,7 @@ LOCK_TIMEOUT = "200ms"
 def today(session: Session, now: datetime | None = None) -> date:
     """The date in UTC by the database's clock."""
     if now is not None:
-        return now.date()
+        return now.astimezone(UTC).date()
     row = session.conn.execute("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date").fetchone()
     assert row is not None
     result: date = row[0]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from pqclock.store.database import Session
+
+# Schedules at one version each: (id, version).
+Versions = Collection[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +77,14 @@ class KnownSchedule:
     created_at: datetime
 
 
-def due(session: Session, before: datetime, limit: int) -> list[DueSchedule]:
-    """The schedules with a tick to plan up to `before`, the earliest first."""
-    return session.fetch(DueSchedule, "schedules.due", before=before, limit=limit)
+def due(session: Session, before: datetime, limit: int, broken: Versions = ()) -> list[DueSchedule]:
+    """The schedules with a tick to plan up to `before`, the earliest first, without the `broken` ones."""
+    return session.fetch(DueSchedule, "schedules.due", before=before, limit=limit, **_broken(broken))
 
 
-def earliest(session: Session) -> datetime | None:
-    """The first instant at which some schedule has something to plan."""
-    row = session.run("schedules.earliest").fetchone()
+def earliest(session: Session, broken: Versions = ()) -> datetime | None:
+    """The first instant at which some schedule has something to plan; the `broken` ones do not count."""
+    row = session.run("schedules.earliest", **_broken(broken)).fetchone()
     return row[0] if row else None
 
 
@@ -150,6 +153,10 @@ def withdraw(session: Session, ids: Sequence[int], now: datetime) -> int:
 def wake_clock(session: Session) -> None:
     """Have the leader look at once."""
     session.run("schedules.wake_clock")
+
+
+def _broken(versions: Versions) -> dict[str, list[int]]:
+    return {"broken_ids": [pair[0] for pair in versions], "broken_versions": [pair[1] for pair in versions]}
 
 
 def _json(rows: Sequence[Reach] | Sequence[TickRow]) -> str:

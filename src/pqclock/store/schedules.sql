@@ -1,13 +1,17 @@
 -- name: due
--- The schedules with a tick to plan before an instant, the earliest first.
+-- The schedules with a tick to plan before an instant, the earliest first; without those known to be broken.
 SELECT s.id, s.key, s.version, s.definition, s.planned_to, s.created_at
 FROM {schema}.schedule AS s
 WHERE s.state = 'active' AND s.next_tick <= %(before)s
+  AND (s.id, s.version) NOT IN (SELECT * FROM unnest(%(broken_ids)s::bigint[], %(broken_versions)s::bigint[]))
 ORDER BY s.next_tick LIMIT %(limit)s
 
 -- name: earliest
 -- The first tick that is not planned yet, of all schedules.
-SELECT min(s.next_tick) FROM {schema}.schedule AS s WHERE s.state = 'active'
+SELECT s.next_tick FROM {schema}.schedule AS s
+WHERE s.state = 'active' AND s.next_tick IS NOT NULL
+  AND (s.id, s.version) NOT IN (SELECT * FROM unnest(%(broken_ids)s::bigint[], %(broken_versions)s::bigint[]))
+ORDER BY s.next_tick LIMIT 1
 
 -- name: insert_ticks
 -- Ledger rows, their jobs and the schedules' cursors, together; nothing for a term that is over, nor for a schedule
@@ -118,7 +122,8 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS e (
 ON CONFLICT ON CONSTRAINT one_row_per_tick DO NOTHING
 
 -- name: withdraw
--- Take back the ticks after now that were inserted ahead and are not due yet.
+-- Take back the ticks after now that were inserted ahead and are not due yet, and the rows of those left out ahead: each
+-- would keep the place of a tick of the next version.
 WITH ahead AS MATERIALIZED (
     SELECT j.id, t.schedule_id, t.tick
     FROM {schema}.tick AS t JOIN {schema}.job AS j ON j.id = t.job_id
@@ -127,6 +132,10 @@ WITH ahead AS MATERIALIZED (
 ),
 gone AS (
     DELETE FROM {schema}.job AS j USING ahead AS a WHERE j.id = a.id RETURNING a.schedule_id, a.tick
+),
+left_out AS (
+    DELETE FROM {schema}.tick AS t
+    WHERE t.schedule_id = ANY(%(ids)s::bigint[]) AND t.tick > %(now)s AND t.outcome <> 'inserted'
 )
 DELETE FROM {schema}.tick AS t USING gone AS g WHERE t.schedule_id = g.schedule_id AND t.tick = g.tick
 

@@ -18,7 +18,7 @@ MAX_LABEL = 64
 
 # Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
 NOT_YET = frozenset(
-    "unique throttle fuse timeout units batch batch_wait slice history executor on_crash unique_key after".split()
+    ["unique", "throttle", "fuse", "timeout", "units", "batch", "batch_wait", "slice", "history", "executor", "on_crash", "unique_key", "after"]
 )
 
 

@@ -28,7 +28,7 @@ def run(task: Task[..., Any], job: ClaimedJob, started_at: datetime, now: Callab
     token = running.set(current(job))
     try:
         value = task.function(**job.args)
-    except BaseException as error:  # noqa: BLE001 - whatever a handler raises is the job's outcome, not the worker's
+    except BaseException as error:
         return failed(task, job, error, started_at, now())
     finally:
         running.reset(token)
@@ -42,7 +42,7 @@ async def run_async(
     running.set(current(job))
     try:
         value = await task.function(**job.args)
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         return failed(task, job, error, started_at, now())
     return succeeded(job, value, started_at, now())
 
@@ -122,7 +122,7 @@ def unknown_task(job: ClaimedJob, now: datetime) -> Outcome:
 def _one_line(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - an exception whose __str__ raises is still an exception
+    except Exception:
         text = "(its message cannot be shown)"
     name = type(error).__qualname__
     return f"{name}: {text}" if text else name
@@ -133,5 +133,5 @@ def _traceback(error: BaseException) -> list[str]:
     frames = error.__traceback__.tb_next if error.__traceback__ else None
     try:
         return traceback.format_exception(type(error), error, frames)
-    except Exception:  # noqa: BLE001
+    except Exception:
         return [_one_line(error)]

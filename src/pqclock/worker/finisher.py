@@ -115,7 +115,7 @@ class Finisher:
             try:
                 jobs.finish(self._opened(), [outcome], self.worker_id)
             except DatabaseError as error:
-                log.error("the outcome of job %s cannot be written: %s", outcome.job_id, error)  # noqa: TRY400
+                log.error("the outcome of job %s cannot be written: %s", outcome.job_id, error)
                 jobs.finish(self._opened(), [_bare(outcome)], self.worker_id)
         self._batch = []
 

@@ -24,7 +24,8 @@ def load_app(place: str | None) -> App:
     if place is None:
         raise SettingsError(
             [
-                "no app is named, so there are no tasks to run: give --app package.module:app, PQCLOCK_APP or `app` in the file"
+                "no app is named, so there are no tasks to run: "
+                "give --app package.module:app, PQCLOCK_APP or `app` in the file"
             ]
         )
     module_name, _, attribute = place.partition(":")

@@ -1,0 +1,58 @@
+"""The list of those who are alive."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pqclock.store import jobs, processes
+from store.samples import HOUR, MINUTE, NOW, SECOND, a_worker, claim, enqueue, new
+
+if TYPE_CHECKING:
+    from conftest import Database
+
+
+def test_a_process_is_entered_beats_and_leaves(database: Database) -> None:
+    process_id = processes.register(
+        database.session, "clock", pid=7, host="box", code_version="1.2", doing="standby", now=NOW
+    )
+    assert database.rows("SELECT kind, pid, host, code_version, doing, started_at, beat_at FROM pqclock.process") == [
+        ("clock", 7, "box", "1.2", "standby", NOW, NOW)
+    ]
+    assert processes.beat(database.session, process_id, now=NOW + SECOND) == NOW + SECOND
+    assert database.rows("SELECT started_at, beat_at FROM pqclock.process") == [(NOW, NOW + SECOND)]
+    processes.leave(database.session, process_id)
+    assert processes.beat(database.session, process_id, now=NOW) is None
+
+
+def test_no_other_kind_of_process_is_entered(database: Database) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="process_kind_is_known"):
+        processes.register(database.session, "gardener", pid=7, host="box", code_version="1")
+
+
+def test_the_dead_do_not_beat_again_and_lose_their_jobs_at_once(database: Database) -> None:
+    dead, same_pid_elsewhere = a_worker(database.session), a_worker(database.session)
+    database.session.conn.execute("UPDATE pqclock.process SET host = 'other' WHERE id = %s", [same_pid_elsewhere])
+    enqueue(database.session, new())
+    (lost,) = claim(database.session, dead)
+    assert processes.bury(database.session, "box", 1) == [dead]
+    assert processes.bury(database.session, "box", 1) == []
+    assert processes.beat(database.session, dead, now=NOW) is None
+    assert processes.beat(database.session, same_pid_elsewhere, now=NOW) == NOW
+    assert jobs.rescue(database.session, 10, now=NOW) == [(lost.id, "ready")]
+
+
+def test_the_silent_are_forgotten_once_they_hold_no_job(database: Database) -> None:
+    a_worker(database.session, now=NOW)
+    holder = a_worker(database.session, now=NOW)
+    alive = a_worker(database.session, now=NOW + HOUR)
+    enqueue(database.session, new())
+    claim(database.session, holder)
+    assert processes.sweep(database.session, MINUTE, now=NOW + MINUTE) == 0
+    assert processes.sweep(database.session, MINUTE, now=NOW + HOUR) == 1
+    assert database.rows("SELECT id FROM pqclock.process ORDER BY id") == [(holder,), (alive,)]
+    jobs.rescue(database.session, 10, now=NOW + HOUR)
+    assert processes.sweep(database.session, timedelta(minutes=1), now=NOW + HOUR) == 1
