@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
-
-import pytest
 
 from pqclock.store import migrate
 from pqclock.store.database import Session, connect
@@ -26,21 +25,20 @@ VIEWS = {
 
 # Each line is one object of the schema, as text; daily partitions depend on the day and are left out.
 DESCRIPTION = """
-SELECT 'column ' || c.relname || ' ' || c.relkind::text || ' ' || a.attnum || ' ' || a.attname::text || ' '
-       || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull::text || ' '
-       || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || ' ' || coalesce(c.reloptions::text, '')
+SELECT concat_ws(' ', 'column', c.relname, c.relkind, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+                 a.attnotnull, pg_get_expr(d.adbin, d.adrelid), c.reloptions)
 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind <> 'i' AND c.relname !~ '[0-9]{8}'
 UNION ALL SELECT 'index ' || pg_get_indexdef(c.oid)
 FROM pg_class AS c WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind IN ('i', 'I') AND c.relname !~ '[0-9]{8}'
-UNION ALL SELECT 'constraint ' || coalesce(r.relname, '') || ' ' || k.conname || ' ' || pg_get_constraintdef(k.oid)
+UNION ALL SELECT concat_ws(' ', 'constraint', r.relname, k.conname, pg_get_constraintdef(k.oid))
 FROM pg_constraint AS k LEFT JOIN pg_class AS r ON r.oid = k.conrelid
 WHERE k.connamespace = %(schema)s::regnamespace AND coalesce(r.relname, '') !~ '[0-9]{8}'
-UNION ALL SELECT 'view ' || viewname || ' ' || definition FROM pg_views WHERE schemaname = %(schema)s
+UNION ALL SELECT concat_ws(' ', 'view', viewname, definition) FROM pg_views WHERE schemaname = %(schema)s::text
 UNION ALL SELECT 'function ' || pg_get_functiondef(p.oid)
 FROM pg_proc AS p WHERE p.pronamespace = %(schema)s::regnamespace
-UNION ALL SELECT 'enum ' || t.typname || ' ' || e.enumlabel || ' ' || e.enumsortorder
+UNION ALL SELECT concat_ws(' ', 'enum', t.typname, e.enumlabel, e.enumsortorder)
 FROM pg_enum AS e JOIN pg_type AS t ON t.oid = e.enumtypid WHERE t.typnamespace = %(schema)s::regnamespace
 ORDER BY 1
 """
@@ -52,30 +50,25 @@ def described(session: Session) -> Sequence[str]:
     return [re.sub(rf"\b{session.schema}\b", "SCHEMA", text) for (text,) in rows]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_public_view_has_the_columns_of_the_contract(database: Database, view: str) -> None:
-    found = database.session.conn.execute(f"SELECT * FROM pqclock.{view}".encode())
-    assert found.description is not None
-    assert [column.name for column in found.description] == VIEWS[view].split()
-
-
-def test_the_contract_names_every_view(database: Database) -> None:
-    assert {name for (name,) in database.rows("SELECT viewname FROM pg_views WHERE schemaname = 'pqclock'")} == set(VIEWS)
+def test_the_public_views_have_the_columns_of_the_contract(database: Database) -> None:
+    found = database.rows(
+        "SELECT table_name::text, string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns "
+        "JOIN information_schema.views USING (table_schema, table_name) WHERE table_schema = 'pqclock' GROUP BY 1"
+    )
+    assert sorted(found) == sorted(VIEWS.items())
 
 
 def test_the_script_makes_the_schema_that_migrate_makes(database: Database, empty_url: str) -> None:
-    by_script = connect(empty_url, "pqclock", "test")
-    by_script.conn.execute(migrate.script("pqclock").encode())
-    migrate.check_schema(by_script)
-    assert migrate.migrate(by_script) == []
-    assert described(by_script) == described(database.session)
-    assert migrate.applied(by_script) == migrate.applied(database.session)
-    by_script.close()
+    with closing(connect(empty_url, "pqclock", "test")) as by_script:
+        by_script.conn.execute(migrate.script("pqclock").encode())
+        migrate.check_schema(by_script)
+        assert migrate.migrate(by_script) == []
+        assert described(by_script) == described(database.session)
+        assert migrate.applied(by_script) == migrate.applied(database.session)
 
 
 def test_another_name_for_the_schema_makes_the_same_schema(database: Database, empty_url: str) -> None:
-    other = connect(empty_url, "other_one", "test")
-    migrate.migrate(other)
-    assert described(other) == described(database.session)
-    assert other.conn.execute("SELECT to_regnamespace('pqclock')").fetchone() == (None,)
-    other.close()
+    with closing(connect(empty_url, "other_one", "test")) as other:
+        migrate.migrate(other)
+        assert described(other) == described(database.session)
+        assert other.conn.execute("SELECT to_regnamespace('pqclock')").fetchone() == (None,)

@@ -58,7 +58,9 @@ def test_anything_else_is_refused_by_its_part(text: str, named: str) -> None:
     assert len(str(refusal.value)) < 300
 
 
-NAMES = st.lists(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True), min_size=1, max_size=3, unique=True)
+NAMES = st.lists(
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True), min_size=1, max_size=3, unique=True
+)
 SIZES = st.integers(1, 1000)
 POOLS = st.one_of(
     st.builds(Pool, SIZES),

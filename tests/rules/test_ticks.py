@@ -103,6 +103,12 @@ def test_the_start_belongs_to_the_schedule_and_the_end_does_not() -> None:
     assert next_tick(schedule, NOW + 2 * HOUR) is None
 
 
+def test_a_start_may_lie_at_the_beginning_of_the_calendar() -> None:
+    first_day = datetime(1, 1, 1, tzinfo=UTC)
+    assert since_seven(hourly(start=first_day)) == since_seven(hourly())
+    assert next_tick(hourly(start=first_day), NOW) == NOW + HOUR
+
+
 def test_the_previous_tick_lies_within_start_and_end() -> None:
     schedule = hourly(start=NOW, end=NOW + 3 * HOUR)
     assert previous_tick(schedule, NOW) is None
@@ -180,7 +186,12 @@ ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/
 CRONS = st.sampled_from(["*/10 * * * *", "0 * * * *", "30 2 * * *", "15 1,2,3 * * *", "0 0 1 * *", "*/15 * * * * *"])
 # Hours around the changes of Berlin in spring, of New York in autumn, and of Lord Howe by half an hour.
 ORIGINS = st.sampled_from(
-    [NOW, datetime(2027, 3, 28, tzinfo=UTC), datetime(2026, 11, 1, 5, tzinfo=UTC), datetime(2026, 10, 3, 15, tzinfo=UTC)]
+    [
+        NOW,
+        datetime(2027, 3, 28, tzinfo=UTC),
+        datetime(2026, 11, 1, 5, tzinfo=UTC),
+        datetime(2026, 10, 3, 15, tzinfo=UTC),
+    ]
 )
 
 

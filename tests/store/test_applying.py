@@ -130,6 +130,12 @@ def test_an_instant_in_the_past_is_written_down(database: Database) -> None:
     assert database.rows(LEDGER) == [(NOW - DAY, NOW - DAY, 1, "skipped", "past")]
 
 
+def test_an_instant_at_the_beginning_of_the_calendar_is_taken(database: Database) -> None:
+    applied(database, Schedule("a", "mail", at=datetime(1, 1, 1, tzinfo=NOW.tzinfo)))
+    plan_at(database, NOW)
+    assert database.rows("SELECT next_tick FROM pqclock.schedule") == [(None,)]
+
+
 def test_older_files_are_applied_only_on_purpose(database: Database) -> None:
     applied(database, HOURLY, content="old")
     applied(database, MINUTELY, content="new")

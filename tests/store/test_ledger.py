@@ -16,7 +16,9 @@ from store.samples import HOUR, MINUTE, NOW, SECOND
 if TYPE_CHECKING:
     from conftest import Database
 
-LEDGER = "SELECT tick, through, count, nominal, outcome, reason, origin, job_id, inserted_at FROM pqclock.tick ORDER BY 1"
+LEDGER = (
+    "SELECT tick, through, count, nominal, outcome, reason, origin, job_id, inserted_at FROM pqclock.tick ORDER BY 1"
+)
 CURSOR = "SELECT planned_to, next_tick, watermark FROM pqclock.schedule"
 
 
@@ -162,7 +164,13 @@ def test_a_withdrawal_takes_back_what_was_left_out_ahead(database: Database) -> 
 
 def test_the_due_come_in_slices_the_earliest_first(database: Database) -> None:
     rows = [
-        {"key": f"k{n}", "source": "", "state": "active", "definition": {"task": "mail"}, "planned_to": NOW - n * MINUTE}
+        {
+            "key": f"k{n}",
+            "source": "",
+            "state": "active",
+            "definition": {"task": "mail"},
+            "planned_to": NOW - n * MINUTE,
+        }
         for n in range(4)
     ]
     schedules.add(database.session, "default", rows, NOW)

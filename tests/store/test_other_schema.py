@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pqclock.clock.applier import apply
 from pqclock.clock.planner import Planner
@@ -21,7 +21,7 @@ def test_every_verb_stays_in_its_schema(database: Database) -> None:
     migrate.migrate(other)
     listen(other)
     assert partitions.create_ahead(other) == 0
-    task = {
+    task: dict[str, Any] = {
         "name": "mail", "queue": "mice", "priority": None, "max_attempts": None, "labels": None,
         "arg_defaults": {}, "options": {}, "code_version": "1",
     }  # fmt: skip
@@ -39,7 +39,9 @@ def test_every_verb_stays_in_its_schema(database: Database) -> None:
     assert jobs.rescue(other, 10, now=NOW + HOUR)
     assert jobs.cancel_tasks(other, ["mail"], "done") == 2
     assert {"ready mice", "clock"} <= set(hear(other))
-    touched = "(SELECT count(*) FROM {0}.jobs) + (SELECT count(*) FROM {0}.ticks) + (SELECT count(*) FROM {0}.processes)"
+    touched = (
+        "(SELECT count(*) FROM {0}.jobs) + (SELECT count(*) FROM {0}.ticks) + (SELECT count(*) FROM {0}.processes)"
+    )
     assert database.value(f"SELECT {touched.format('other_one')}") == 5
     assert database.value(f"SELECT {touched.format('pqclock')}") == 0
     other.close()

@@ -40,6 +40,7 @@ HOT: list[tuple[str, dict[str, Any], str]] = [
     ("jobs.claim_queues", {**CLAIM, "queues": ["q1", "q2"]}, "job_claim_queue"),
     ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW}, "job_promote"),
     ("jobs.expire", {"limit": SLICE, "now": NOW}, "job_expire"),
+    ("jobs.finish", {"outcomes": "[]", "worker_id": 1, "now": NOW}, "job_pkey"),
     ("jobs.result", {"id": 7}, "job_pkey"),
     ("schedules.due", {"before": NOW + DAY, "limit": 200, **NONE_BROKEN}, "schedule_plan"),
     ("schedules.earliest", NONE_BROKEN, "schedule_plan"),

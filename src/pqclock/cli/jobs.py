@@ -117,4 +117,4 @@ def _show(job: JobRow, attempts: list[AttemptRow], now: datetime) -> None:
 
 
 def _why(run: AttemptRow) -> str:
-    return ": ".join(part for part in (run.error_type, _first_line(run.error)) if part)
+    return _first_line(run.error) or run.error_type or ""

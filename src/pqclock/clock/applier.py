@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pqclock.errors import ScheduleFileError
@@ -14,6 +14,9 @@ from pqclock.rules.ticks import plan_skip
 from pqclock.store import schedules as store
 from pqclock.store.database import Session
 from pqclock.store.schedules import KnownSchedule, TickRow
+
+# Before this instant there is none for planning to begin at.
+FIRST_AT = datetime.min.replace(tzinfo=UTC) + timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def _write(
 
 def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
     """A new schedule has missed nothing; only an `at` in the past is planned from before itself, to be written down."""
-    planned_to = min(now, schedule.at - timedelta(seconds=1)) if schedule.at is not None else now
+    planned_to = min(now, max(schedule.at, FIRST_AT) - timedelta(seconds=1)) if schedule.at is not None else now
     return {
         "key": schedule.key,
         "source": schedule.source,

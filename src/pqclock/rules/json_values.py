@@ -48,7 +48,9 @@ def _check(value: object, path: str, depth: int) -> None:
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise ArgumentError(f"{path} has the key {key!r:.60}, but keys of JSON objects are texts: pass str(key)")
+                raise ArgumentError(
+                    f"{path} has the key {key!r:.60}, but keys of JSON objects are texts: pass str(key)"
+                )
             _check_text(key, f"a key of {path}")
             _check(item, f"{path}.{key}", depth + 1)
     elif isinstance(value, list | tuple):

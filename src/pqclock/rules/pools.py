@@ -22,10 +22,8 @@ class Pool:
 
     def __str__(self) -> str:
         if self.queues is not None:
-            names = ",".join(self.queues)
-        else:
-            names = "-" + ",".join(self.excluded) if self.excluded else "*"
-        return f"{names}:{self.size}"
+            return f"{','.join(self.queues)}:{self.size}"
+        return f"-{','.join(self.excluded)}:{self.size}" if self.excluded else f"*:{self.size}"
 
 
 def parse_pools(text: str) -> tuple[Pool, ...]:

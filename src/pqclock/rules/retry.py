@@ -30,7 +30,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if type(self.max_attempts) is not int or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
-            raise ArgumentError(f"Retry(max_attempts={self.max_attempts!r}) must be a whole number from 1 to {MAX_ATTEMPTS}")
+            raise ArgumentError(
+                f"Retry(max_attempts={self.max_attempts!r}) must be a whole number from 1 to {MAX_ATTEMPTS}"
+            )
         if self.backoff not in BACKOFFS:
             raise ArgumentError(f"Retry(backoff={self.backoff!r}) is not known: choose one of {', '.join(BACKOFFS)}")
         if type(self.jitter) not in (int, float) or not 0 <= self.jitter <= 1:

@@ -7,6 +7,7 @@ newest `catch_up_limit` inside `catch_up_window` are inserted after all; the oth
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -114,7 +115,8 @@ class _Window:
 
     def __init__(self, schedule: Schedule, planned_to: datetime, upto: datetime) -> None:
         self.timing: Timing = schedule.timing()
-        self.after = planned_to if schedule.start is None else max(planned_to, schedule.start - _INSTANT)
+        start = schedule.start
+        self.after = planned_to if start is None or start <= planned_to else start - _INSTANT
         self.before = upto + _INSTANT if schedule.end is None else min(upto + _INSTANT, schedule.end)
 
     def next(self, after: datetime) -> datetime | None:
@@ -190,9 +192,8 @@ def _run_of_skips(
     if isinstance(timing, Every):
         count, last = timing.count(first - _INSTANT, before), _previous(timing, before)
         return Entry(first, last or first, count, outcome, reason, "clock"), True
-    count, last = 0, first
-    for last in islice(timing.ticks(first - _INSTANT, before), most):
-        count += 1
+    left_out = deque(enumerate(islice(timing.ticks(first - _INSTANT, before), most), 1), maxlen=1)
+    count, last = left_out[0]
     return Entry(first, last, count, outcome, reason, "clock"), count < most
 
 
@@ -202,4 +203,3 @@ def _gap_entries(window: _Window, after: datetime, upto: datetime, ticks: set[da
         for tick in window.timing.skipped_in_gap(max(after, window.after), min(upto + _INSTANT, window.before)):
             if tick not in ticks:
                 yield Entry(tick, tick, 1, "skipped", "gap", "clock")
-

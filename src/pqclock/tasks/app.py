@@ -9,10 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
-import psycopg
-
 from pqclock.address import find_address
-from pqclock.errors import ArgumentError, PqclockError, Refused
+from pqclock.errors import ArgumentError, PqclockError
 from pqclock.rules.json_values import check_object
 from pqclock.rules.retry import Retry
 from pqclock.settings import load
@@ -40,8 +38,9 @@ class App:
     """Tasks by name, and enqueueing them. Nothing is connected before the first use.
 
     `database_url` is a libpq address; without it PQCLOCK_DATABASE_URL, DATABASE_URL, PGHOST or PGSERVICE, and at last
-    the running embedded server of this folder. `schema` defaults to the settings' (PQCLOCK_SCHEMA), else `pqclock`. `version` is that of
-    the code which defines the tasks: of two processes that publish the same task, the newer one wins.
+    the running embedded server of this folder. `schema` defaults to the settings' (PQCLOCK_SCHEMA), else `pqclock`.
+    `version` is that of the code which defines the tasks: of two processes that publish the same task, the newer one
+    wins.
     """
 
     def __init__(self, database_url: str | None = None, *, schema: str | None = None, version: str = "") -> None:
@@ -151,10 +150,7 @@ class App:
         """Tell the database about the tasks, never on the caller's connection: that would hold up every publisher."""
         if self._published or conn is not None:
             return
-        try:
-            self._connected().run("tasks.publish", publication(self.publication()))
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
-            raise Refused("the database has no tables of pqclock yet: run `pqclock migrate`") from error
+        self._connected().run("tasks.publish", publication(self.publication()))
         self._published = True
 
     def _defaults(self, jobs: Sequence[NewJob]) -> dict[str, dict[str, Any]]:
@@ -167,20 +163,19 @@ def _published(task: Task[..., Any], version: str) -> dict[str, Any]:
     return {
         "name": task.name,
         **defaults,
-        "arg_defaults": json.loads(_argument_defaults(task)),
+        "arg_defaults": _argument_defaults(task),
         "options": {"retry": task.retry.to_options()} if task.retry else {},
         "code_version": version,
     }
 
 
-def _argument_defaults(task: Task[..., Any]) -> str:
+def _argument_defaults(task: Task[..., Any]) -> dict[str, Any]:
     """The defaults of the parameters that are JSON values; the others stay the function's own affair."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, parameter in task.signature.parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             try:
-                check_object({name: parameter.default}, task.name)
+                found |= json.loads(check_object({name: parameter.default}, task.name))
             except PqclockError:
                 continue
-            found[name] = parameter.default
-    return json.dumps(found)
+    return found

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import errors
 from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from pqclock.errors import ArgumentError
+from pqclock.errors import ArgumentError, Refused
 from pqclock.store.database import clean_url, connect, connection_parameters, query, unreachable
 
 if TYPE_CHECKING:
@@ -66,16 +67,17 @@ class Connections:
         self.close()
 
     def _run_on(self, conn: psycopg.Connection[Any], statement: str, params: Params) -> Sequence[tuple[Any, ...]]:
-        with conn.cursor(row_factory=tuple_row) as cursor:
+        with _migrated(), conn.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(query(statement, self._schema), params)
             return cursor.fetchall() if cursor.description else ()
 
     async def _run_on_async(
         self, conn: psycopg.AsyncConnection[Any], statement: str, params: Params
     ) -> Sequence[tuple[Any, ...]]:
-        async with conn.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(query(statement, self._schema), params)
-            return await cursor.fetchall() if cursor.description else ()
+        with _migrated():
+            async with conn.cursor(row_factory=tuple_row) as cursor:
+                await cursor.execute(query(statement, self._schema), params)
+                return await cursor.fetchall() if cursor.description else ()
 
     @contextmanager
     def _own(self) -> Iterator[psycopg.Connection[TupleRow]]:
@@ -89,23 +91,34 @@ class Connections:
     def _opened_pool(self) -> ConnectionPool[psycopg.Connection[TupleRow]]:
         with self._lock:
             if self._pool is None:
-                # A first connection by hand: a wrong address fails at once and in the server's own words.
-                connect(self.address.url, self._schema, "app").close()
+                self._try_address()
                 self._pool = ConnectionPool(**self._pool_arguments(), open=True)
             return self._pool
 
     @asynccontextmanager
     async def _own_async(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-        loop = asyncio.get_running_loop()
-        pool = self._async_pools.get(loop)
-        if pool is None:
-            pool = self._async_pools[loop] = AsyncConnectionPool(**self._pool_arguments(), open=False)
-            await pool.open()
+        pool = await self._opened_async_pool()
         try:
             async with pool.connection() as conn:
                 yield conn
         except PoolTimeout as error:
             raise unreachable(self.address.url, error) from error
+
+    async def _opened_async_pool(self) -> AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]:
+        loop = asyncio.get_running_loop()
+        if loop not in self._async_pools:
+            await asyncio.to_thread(self._try_address)
+        # No await between the look and the entry: of several callers one makes the pool.
+        if loop not in self._async_pools:
+            self._async_pools[loop] = AsyncConnectionPool(**self._pool_arguments(), open=False)
+        pool = self._async_pools[loop]
+        if pool.closed:
+            await pool.open()
+        return pool
+
+    def _try_address(self) -> None:
+        """A first connection by hand: a wrong address fails at once and in the server's own words."""
+        connect(self.address.url, self._schema, "app").close()
 
     def _pool_arguments(self) -> dict[str, Any]:
         return {
@@ -116,6 +129,15 @@ class Connections:
             "timeout": _TIMEOUT,
             "name": "pqclock",
         }
+
+
+@contextmanager
+def _migrated() -> Iterator[None]:
+    """Tell what is to be done about a database that lacks our tables or functions."""
+    try:
+        yield
+    except (errors.UndefinedTable, errors.UndefinedFunction, errors.InvalidSchemaName) as error:
+        raise Refused("the database has no tables of pqclock, or old ones: run `pqclock migrate`") from error
 
 
 def _sync(conn: Any) -> psycopg.Connection[Any]:

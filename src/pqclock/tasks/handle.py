@@ -68,11 +68,15 @@ class JobHandle:
 
     def _value(self, found: JobResult) -> Any:
         if found.state != "succeeded":
-            raise JobFailed(f"job {self.id} {found.state}: {found.error or 'no reason given'}", found.state, found.error)
+            raise JobFailed(
+                f"job {self.id} {found.state}: {found.error or 'no reason given'}", found.state, found.error
+            )
         return found.result
 
     def _not_finished(self, timeout: object) -> JobNotFinished:
-        return JobNotFinished(f"job {self.id} has not ended within {timeout}: wait longer, or see `pqclock jobs show {self.id}`")
+        return JobNotFinished(
+            f"job {self.id} has not ended within {timeout}: wait longer, or see `pqclock jobs show {self.id}`"
+        )
 
 
 def _pauses(timeout: str | timedelta | float | None) -> Iterator[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +18,10 @@ MAX_LABEL = 64
 
 # Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
 NOT_YET = frozenset(
-    ["unique", "throttle", "fuse", "timeout", "units", "batch", "batch_wait", "slice", "history", "executor", "on_crash", "unique_key", "after"]
+    (
+        *("unique", "unique_key", "throttle", "fuse", "units", "timeout", "slice", "executor", "on_crash"),
+        *("batch", "batch_wait", "history", "after"),
+    )
 )
 
 
@@ -62,7 +65,9 @@ def check_queue(queue: str | None, what: str) -> str | None:
 def check_priority(priority: int | None, what: str) -> int | None:
     """The priority, or ArgumentError; it is a smallint in the database."""
     if priority is not None and (type(priority) is not int or not -32768 <= priority <= 32767):
-        raise ArgumentError(f"{what}: priority {priority!r:.40} must be a whole number from -32768 to 32767 (lower runs first)")
+        raise ArgumentError(
+            f"{what}: priority {priority!r:.40} must be a whole number from -32768 to 32767 (lower runs first)"
+        )
     return priority
 
 
@@ -70,7 +75,7 @@ def check_labels(labels: Sequence[str] | None, what: str) -> tuple[str, ...] | N
     """The labels, or ArgumentError."""
     if labels is None:
         return None
-    if isinstance(labels, str) or len(labels) > MAX_LABELS:
+    if isinstance(labels, str) or not isinstance(labels, Collection) or len(labels) > MAX_LABELS:
         raise ArgumentError(f"{what}: labels {labels!r:.60} must be a list of at most {MAX_LABELS} texts")
     for label in labels:
         if not isinstance(label, str) or not 1 <= len(label) <= MAX_LABEL or not label.isprintable():
@@ -81,7 +86,9 @@ def check_labels(labels: Sequence[str] | None, what: str) -> tuple[str, ...] | N
 def check_max_attempts(max_attempts: int | None, what: str) -> int | None:
     """The number of attempts, or ArgumentError."""
     if max_attempts is not None and (type(max_attempts) is not int or not 1 <= max_attempts <= MAX_ATTEMPTS):
-        raise ArgumentError(f"{what}: max_attempts {max_attempts!r:.40} must be a whole number from 1 to {MAX_ATTEMPTS}")
+        raise ArgumentError(
+            f"{what}: max_attempts {max_attempts!r:.40} must be a whole number from 1 to {MAX_ATTEMPTS}"
+        )
     return max_attempts
 
 
@@ -91,11 +98,15 @@ def check_retry(retry: Retry | None, max_attempts: int | None, what: str) -> Ret
     if retry is not None and not isinstance(retry, Retry):
         raise ArgumentError(f"{what}: retry {retry!r:.60} must be a pqclock.Retry")
     if retry is not None and max_attempts is not None:
-        raise ArgumentError(f"{what}: give either retry=Retry(max_attempts=...) or max_attempts={max_attempts}, not both")
+        raise ArgumentError(
+            f"{what}: give either retry=Retry(max_attempts=...) or max_attempts={max_attempts}, not both"
+        )
     return Retry(max_attempts=max_attempts) if max_attempts is not None else retry
 
 
-def check_run_at(run_at: datetime | None, delay: str | timedelta | None, what: str) -> tuple[datetime | None, timedelta | None]:
+def check_run_at(
+    run_at: datetime | None, delay: str | timedelta | None, what: str
+) -> tuple[datetime | None, timedelta | None]:
     """When the job is due: at an aware instant, or after a delay from now; not both."""
     if run_at is not None and delay is not None:
         raise ArgumentError(f"{what}: give either run_at or delay, not both")

@@ -26,7 +26,7 @@ from pqclock.tasks.task import Task
 from pqclock.worker import execution
 from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
-from pqclock.worker.held import Held
+from pqclock.worker.held import Held, Holding
 from pqclock.worker.pool import WorkingPool
 
 log = logging.getLogger("pqclock.worker")
@@ -205,13 +205,13 @@ class Worker:
 
     def _shut_down(self) -> bool:
         for holding in self._held.close():
-            self._give_back(holding.job, begun=False)
+            self._give_back(holding)
         for pool in self._pools:
             pool.threads.stop()
         in_time = self._wait_for_handlers()
         for holding in self._held.abandon():
             log.warning("job %s still runs at the end of the stop: it goes back", holding.job.id)
-            self._give_back(holding.job, begun=True)
+            self._give_back(holding)
         self._event_loop.cancel_all()
         if not self._finisher.stop(FLUSH_WITHIN):
             log.warning("outcomes could not be written in time: the jobs will be found when their leases end")
@@ -219,9 +219,15 @@ class Worker:
         self._leave()
         return in_time
 
-    def _give_back(self, job: ClaimedJob, *, begun: bool) -> None:
-        outcome = "interrupted" if begun else None
-        self._finisher.put(Outcome(job.id, job.lease, "ready", outcome, charged=False))
+    def _give_back(self, holding: Holding) -> None:
+        """Make the job ready again, at no cost; an attempt that began leaves a row."""
+        job, began = holding.job, holding.began
+        if began is None:
+            outcome = Outcome(job.id, job.lease, "ready", None, charged=False)
+        else:
+            started_at = self._clock.at(began)
+            outcome = Outcome(job.id, job.lease, "ready", "interrupted", charged=False, started_at=started_at)
+        self._finisher.put(outcome)
 
     def _wait_for_handlers(self) -> bool:
         """Wait for what runs as long as a stop allows, with a heart that goes on beating."""
