@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 
@@ -23,6 +24,11 @@ class DatabaseClock:
     def read(self, at: datetime, sent: float, received: float) -> None:
         """Note that the database said `at` between the monotonic times `sent` and `received`."""
         self._at, self._read_at = at, (sent + received) / 2
+
+    @property
+    def known(self) -> bool:
+        """True once the time was read."""
+        return self._at is not None
 
     def now(self) -> datetime:
         """The database's time now."""
@@ -75,6 +81,37 @@ class Wakeup:
         """Free the sockets."""
         self._reader.close()
         self._writer.close()
+
+
+class Stop:
+    """The wish to stop, before there is anything that could be stopped: whoever waits meanwhile hears of it.
+
+    A signal handler may call `ask()`: it takes no lock, which the code that it interrupts might hold.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._wakeup = Wakeup()
+        self._heir: Callable[[], None] | None = None
+
+    def ask(self) -> None:
+        """Note the wish, and tell whoever has taken it over."""
+        self.asked = True
+        self._wakeup.wake()
+        if self._heir is not None:
+            self._heir()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep at most so long; True when a stop was asked for."""
+        if not self.asked:
+            self._wakeup.wait(seconds)
+        return self.asked
+
+    def hand_over(self, stop: Callable[[], None]) -> None:
+        """Call `stop` from now on, at once if the wish was there before."""
+        self._heir = stop
+        if self.asked:
+            stop()
 
 
 def backoff(failures: int, limit: float) -> float:

@@ -13,14 +13,16 @@ ENDED_AT_ONCE = 1
 
 def on_stop(stop: Callable[[], None], at_once: Callable[[], None] | None = None) -> None:
     """Call `stop` at the first TERM or INT; at the second one `at_once`, then end the process without more ado."""
-    asked = threading.Event()
+    # A plain bool: an Event has a lock, and the second signal may come while the first one holds it.
+    asked = False
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+        nonlocal asked
+        if asked:
             if at_once is not None:
                 at_once()
             os._exit(ENDED_AT_ONCE)
-        asked.set()
+        asked = True
         stop()
 
     signal.signal(signal.SIGTERM, handle)

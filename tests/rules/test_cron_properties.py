@@ -179,3 +179,25 @@ def test_only_aware_datetimes(value: datetime) -> None:
             cron.ticks(*ends)
         with pytest.raises(CronError, match="is not an instant"):
             Cron("0 2 * * *", gap="skip").skipped_in_gap(*ends)
+
+
+@examples(200)
+@given(starts(), st.timedeltas(timedelta(0), timedelta(days=900)))
+def test_count_is_the_number_of_ticks(start: tuple[Cron, datetime], length: timedelta) -> None:
+    cron, after = start
+    # As many as a walk is willing to take: the count itself does not care.
+    ticks = list(islice(cron.ticks(after, after + length), 3000))
+    before = after + length if len(ticks) < 3000 else ticks[-1]
+    assert cron.count(after, before) == len(list(cron.ticks(after, before)))
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+@pytest.mark.parametrize("fold", ["first", "second", "both"])
+@pytest.mark.parametrize("gap", ["shift", "skip"])
+@pytest.mark.parametrize("expr", ["30 2 * * *", "0,30 1-3 * * *", "*/7 * * * *", "* * * * * *", "59 59 1,2 * * *"])
+def test_count_holds_on_the_nights_of_clock_changes(expr: str, gap: str, fold: str, day: str) -> None:
+    cron = Cron(expr, "Europe/Berlin", gap, fold)
+    after = datetime.fromisoformat(f"{day}T00:00:00+00:00") - timedelta(hours=3)
+    for hours in range(1, 9):
+        before = after + timedelta(hours=hours)
+        assert cron.count(after, before) == sum(1 for _ in cron.ticks(after, before))

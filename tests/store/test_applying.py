@@ -14,6 +14,7 @@ from pqclock.clock.planner import Planner
 from pqclock.errors import ScheduleFileError
 from pqclock.rules.schedule import Schedule
 from pqclock.store import leadership, schedules
+from store.deadlines import eventually
 from store.samples import DAY, HOUR, MINUTE, NOW, SECOND
 
 if TYPE_CHECKING:
@@ -199,3 +200,59 @@ def test_definitions_that_cannot_be_read_hold_up_nobody(database: Database, monk
     assert not steps[-1].more
     assert steps[-1].plan_again_at is not None
     assert steps[-1].plan_again_at > NOW
+
+
+def test_a_change_invents_no_ticks_that_no_definition_had(database: Database) -> None:
+    daily = replace(HOURLY, cron="0 3 * * *", catch_up="all")
+    applied(database, daily)
+    plan_at(database, NOW)
+    applied(database, replace(daily, cron="*/5 * * * *"), content="2", at=NOW + 6 * HOUR)
+    plan_at(database, NOW + 6 * HOUR)
+    assert database.rows("SELECT tick, origin FROM pqclock.tick WHERE tick <= %s", NOW + 6 * HOUR) == []
+
+
+def test_a_change_after_an_outage_accounts_for_the_past_under_the_old_definition(database: Database) -> None:
+    applied(database, replace(HOURLY, catch_up="latest"))
+    plan_at(database, NOW)
+    applied(database, replace(HOURLY, cron="30 * * * *"), content="2", at=NOW + 3 * HOUR + 5 * MINUTE)
+    plan_at(database, NOW + 3 * HOUR + 5 * MINUTE)
+    assert database.rows(LEDGER) == [
+        (NOW + HOUR, NOW + 2 * HOUR, 2, "coalesced", "latest"),
+        (NOW + 3 * HOUR, NOW + 3 * HOUR, 1, "inserted", None),
+    ]
+
+
+def test_a_removed_schedule_that_comes_back_unchanged_has_lost_nothing(database: Database) -> None:
+    applied(database, HOURLY)
+    plan_at(database, NOW)
+    applied(database, content="2", at=NOW + MINUTE)
+    applied(database, HOURLY, content="3", at=NOW + HOUR + 2 * MINUTE)
+    plan_at(database, NOW + HOUR + 2 * MINUTE)
+    assert database.rows(LEDGER) == [(NOW + HOUR, NOW + HOUR, 1, "inserted", None)]
+
+
+def test_a_broken_definition_does_not_stand_in_the_way_of_its_mend(database: Database) -> None:
+    applied(database, HOURLY)
+    database.session.conn.execute("""UPDATE pqclock.schedule SET definition = '{"cron": "never"}'""")
+    applied(database, MINUTELY, content="2", at=NOW + HOUR)
+    plan_at(database, NOW + HOUR)
+    assert database.value("SELECT count(*) FROM pqclock.tick") == 1
+
+
+def test_an_application_takes_the_time_it_needs_on_a_connection_with_narrow_limits(database: Database) -> None:
+    applied(database, HOURLY)
+    other, onlooker = database.connect(), database.connect()
+    database.session.conn.execute("SELECT set_config('lock_timeout', '50ms', false)")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            with other.transaction():
+                other.conn.execute("SELECT 1 FROM pqclock.schedule FOR UPDATE")
+                waiting = pool.submit(applied, database, MINUTELY, content="2")
+                waited = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND state = 'active'"
+                assert eventually(lambda: onlooker.conn.execute(waited.encode()).fetchone() == (1,))
+                with pytest.raises(TimeoutError):
+                    waiting.result(0.2)
+            assert waiting.result(10).difference is not None
+    finally:
+        other.close()
+        onlooker.close()

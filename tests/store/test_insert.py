@@ -107,5 +107,25 @@ def test_sql_takes_the_published_defaults(database: Database) -> None:
 
 def test_hostile_texts_stay_texts(database: Database) -> None:
     hostile = "'; DROP TABLE pqclock.job; --{schema}%(now)s"
-    enqueue(database.session, new(hostile, args=json.dumps({hostile: hostile}), queue=hostile))
-    assert database.rows("SELECT task, queue, args FROM pqclock.job") == [(hostile, hostile, {hostile: hostile})]
+    enqueue(database.session, new(args=json.dumps({hostile: hostile}), labels=json.dumps([hostile])))
+    assert database.rows("SELECT args, labels FROM pqclock.job") == [({hostile: hostile}, [hostile])]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "constraint"),
+    [
+        ("'t', queue => repeat('q', 101)", "queue_is_a_name"),
+        ("'t', queue => E'two\nlines'", "queue_is_a_name"),
+        ("repeat('t', 201)", "task_is_a_name"),
+        ("'two words'", "task_is_a_name"),
+        ("'t', run_at => 'infinity'", "run_at_is_in_the_calendar"),
+        ("'t', run_at => '10000-01-01'", "run_at_is_in_the_calendar"),
+        ("'t', '[]'", "args_are_an_object"),
+        ("'t', jsonb_build_object('x', repeat(md5('x'), 9000))", "args_are_not_too_large"),
+    ],
+)
+def test_what_the_clock_and_the_workers_could_not_carry_stays_out(
+    database: Database, arguments: str, constraint: str
+) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match=constraint):
+        database.session.conn.execute(f"SELECT pqclock.enqueue({arguments})".encode())

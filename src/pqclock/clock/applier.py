@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pqclock.clock.planning import Compiled, compile_row, plan_row, tick_row
 from pqclock.errors import ScheduleFileError
 from pqclock.rules.applying import Difference, Standing, compare, state_of
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.ticks import plan_skip
 from pqclock.store import schedules as store
-from pqclock.store.database import Session
-from pqclock.store.schedules import KnownSchedule, TickRow
+from pqclock.store.database import TRY_AGAIN, Session
+from pqclock.store.schedules import KnownSchedule, Reach, TickRow
+
+log = logging.getLogger("pqclock.clock")
+
+# A deadlock with the planner costs one of them a repetition.
+ATTEMPTS = 5
 
 # Before this instant there is none for planning to begin at.
 FIRST_AT = datetime.min.replace(tzinfo=UTC) + timedelta(seconds=1)
@@ -46,6 +53,23 @@ def apply(
     At a start (`explicit` False) a content that was applied before and superseded since is not applied: old and new
     files on two machines during a deploy do not take turns. Raises ScheduleFileError for a key of another set.
     """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _apply(session, set_name, content_hash, schedules, explicit=explicit, now=now)
+        except TRY_AGAIN as error:
+            log.info("the application of set %s is repeated: %s", set_name, " ".join(str(error).split()))
+    return _apply(session, set_name, content_hash, schedules, explicit=explicit, now=now)
+
+
+def _apply(
+    session: Session,
+    set_name: str,
+    content_hash: str,
+    schedules: Sequence[Schedule],
+    *,
+    explicit: bool,
+    now: datetime | None,
+) -> Applied:
     with session.transaction():
         store.lock_set(session, set_name)
         contents = store.applied_contents(session, set_name)
@@ -95,7 +119,7 @@ def _write(
     taken_over = [key for key in difference.added if key in rows]
     changed = [rows[key] for key in (*difference.changed, *difference.removed, *taken_over)]
     withdrawn = store.withdraw(session, [row.id for row in changed], now) if changed else 0
-    store.write_skips(session, _skips(changed, now), now)
+    _account(session, changed, now)
     store.change(session, set_name, [_change_row(row, wanted.get(row.key), now) for row in changed], now)
     added = [_new_row(wanted[key], now) for key in difference.added if key not in rows]
     store.add(session, set_name, added, now)
@@ -117,21 +141,41 @@ def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
 
 def _change_row(row: KnownSchedule, schedule: Schedule | None, now: datetime) -> dict[str, Any]:
     """The new version of a row; without a schedule it becomes a tombstone."""
+    definition = schedule.to_definition() if schedule else row.definition
+    # One that comes back unchanged was removed by mistake: its planning goes on where it stood, so nothing is lost.
+    comes_back = row.state == "removed" and definition == row.definition
     return {
         "id": row.id,
         "source": schedule.source if schedule else row.source,
         "state": state_of(schedule) if schedule else "removed",
-        "definition": schedule.to_definition() if schedule else row.definition,
-        # What passed while it was disabled is written down beside this, up to now.
-        "planned_to": now if row.state == "disabled" else None,
+        "definition": definition,
+        "planned_to": min(row.planned_to, now) if comes_back else now,
     }
 
 
-def _skips(rows: Sequence[KnownSchedule], now: datetime) -> list[TickRow]:
-    """Ledger rows for the ticks that passed while schedules were disabled."""
-    return [
-        TickRow(row.id, entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin)
-        for row in rows
-        if row.state == "disabled"
-        for entry in plan_skip(Schedule.from_definition(row.key, row.definition), row.planned_to, now, "disabled")
-    ]
+def _account(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> None:
+    """Bring the ledger up to now under the definitions that held until now, before they change."""
+    reaches: list[Reach] = []
+    ticks: list[TickRow] = []
+    for row in rows:
+        try:
+            compiled = compile_row(row)
+        except Exception as error:
+            # It could not be planned either; a broken definition must not stand in the way of its mend.
+            log.error("schedule %s: the ticks of a broken definition are not accounted for: %s", row.key, error)
+            continue
+        if row.state == "disabled" and row.planned_to < now:
+            skipped = plan_skip(compiled.schedule, row.planned_to, now, "disabled")
+            ticks += [tick_row(row.id, compiled, entry) for entry in skipped]
+            reaches.append(Reach(row.id, row.version, row.planned_to, now, None))
+        elif row.state == "active" and row.next_tick is not None and row.next_tick <= now:
+            _catch_up(session, compiled, row, now)
+    if reaches:
+        store.insert_ticks(session, None, reaches, ticks, now)
+
+
+def _catch_up(session: Session, compiled: Compiled, row: KnownSchedule, now: datetime) -> None:
+    while row.next_tick is not None and row.next_tick <= now:
+        reach, ticks = plan_row(compiled, row, now, timedelta())
+        store.insert_ticks(session, None, [reach], ticks, now)
+        row = replace(row, planned_to=reach.planned_to, next_tick=reach.next_tick)

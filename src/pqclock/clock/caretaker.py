@@ -15,11 +15,15 @@ SLICE = 1_000
 FORGET_PROCESS_AFTER = timedelta(minutes=1)
 PARTITIONS_EVERY = 3_600.0
 PARTITIONS_RETRY = 5.0
+WARN_AFTER = 12
 
 
-def tidy(session: Session) -> bool:
-    """One bounded slice of housekeeping; True when there is more to do at once."""
-    rescued = jobs.rescue(session, SLICE)
+def tidy(session: Session, *, silent_too: bool) -> bool:
+    """One bounded slice of housekeeping; True when there is more to do at once.
+
+    Jobs of workers that were declared dead are rescued; those of silent ones only with `silent_too`.
+    """
+    rescued = jobs.rescue(session, SLICE, silent_too=silent_too)
     for job_id, state in rescued:
         log.warning("job %s was running on a worker that is gone: it is %s now", job_id, state)
     expired = jobs.expire(session, SLICE)
@@ -35,6 +39,7 @@ class PartitionKeeper:
     def __init__(self, url: str, schema: str) -> None:
         self._url = url
         self._schema = schema
+        self._failures = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pqclock-partitions", daemon=True)
 
@@ -60,10 +65,13 @@ class PartitionKeeper:
         try:
             made, dropped = partitions.maintain(session)
         except DatabaseError as error:
-            log.debug("partitions have to wait: %s", error)
+            self._failures += 1
+            level = logging.WARNING if self._failures >= WARN_AFTER else logging.DEBUG
+            log.log(level, "daily partitions have to wait: %s", " ".join(str(error).split()))
             return False
         finally:
             session.close()
+        self._failures = 0
         if made or dropped:
             log.info("made %s and dropped %s daily partitions", made, dropped)
         return True

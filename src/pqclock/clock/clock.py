@@ -6,15 +6,15 @@ import logging
 import os
 import random
 import socket
-import threading
 import time
 
 from pqclock import __version__
 from pqclock.clock.caretaker import PartitionKeeper
 from pqclock.clock.leader import Leader, TermOver
+from pqclock.errors import Refused
 from pqclock.loop import Wakeup, backoff
 from pqclock.store import leadership, processes
-from pqclock.store.database import CONNECTION_LOST, TRY_AGAIN, DatabaseError, Session
+from pqclock.store.database import CONNECTION_LOST, TRY_AGAIN, Session
 from pqclock.store.listening import hear, listen
 
 log = logging.getLogger("pqclock.clock")
@@ -35,38 +35,42 @@ class Clock:
         self._url = url
         self._schema = schema
         self._wakeup = Wakeup()
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._failures = 0
+        self._lived = False
         self.state = "starting"
         self.epoch: int | None = None
 
     def stop(self) -> None:
-        """Have `run()` resign and return; callable from any thread and from signal handlers."""
-        self._stopping.set()
+        """Have `run()` resign and return; callable from any thread and from signal handlers, so it takes no lock."""
+        self._stopping = True
         self._wakeup.wake()
 
     def run(self) -> None:
         """Follow and lead until stopped; a lost database is retried for ever. Raises Refused behind a pooler."""
-        failures = 0
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 self._live()
-                failures = 0
             except TermOver as over:
                 log.warning("no longer the leader: %s", over)
             except CONNECTION_LOST as error:
-                failures = self._report_loss(error, failures)
-            except DatabaseError:
-                failures += 1
-                log.exception("the clock met an error of the database and begins again")
+                self._report("the clock lost the database and tries again", error)
+            except Refused:
+                raise
+            except Exception:
+                if not self._lived:
+                    raise
+                self._failures += 1
+                log.exception("the clock met an unexpected error and begins again")
             self.state, self.epoch = "starting", None
-            if not self._stopping.is_set():
-                self._wakeup.wait(backoff(failures, RETRY_LIMIT))
+            if not self._stopping:
+                self._wakeup.wait(backoff(self._failures, RETRY_LIMIT))
         self._wakeup.close()
 
-    def _report_loss(self, error: Exception, failures: int) -> int:
-        if failures == 0:
-            log.warning("the clock lost the database and tries again: %s", " ".join(str(error).split()))
-        return failures + 1
+    def _report(self, what: str, error: Exception) -> None:
+        if self._failures == 0:
+            log.warning("%s: %s", what, " ".join(str(error).split()))
+        self._failures += 1
 
     def _live(self) -> None:
         """One life on one connection: stand by, lead, and leave in order."""
@@ -76,6 +80,7 @@ class Clock:
             process_id = processes.register(
                 session, "clock", pid=os.getpid(), host=socket.gethostname(), code_version=__version__
             )
+            self._failures, self._lived = 0, True
             if self._stand_by(session, process_id):
                 self._lead(session, process_id)
             else:
@@ -86,7 +91,7 @@ class Clock:
     def _stand_by(self, session: Session, process_id: int) -> bool:
         """Try for the lock until it is ours; False when stopped before."""
         next_beat, look_closely_until = time.monotonic() + BEAT_EVERY, 0.0
-        while not self._stopping.is_set():
+        while not self._stopping:
             if leadership.try_lock(session):
                 return True
             if self.state != "standby":
@@ -112,7 +117,7 @@ class Clock:
         partition_keeper = PartitionKeeper(self._url, self._schema)
         partition_keeper.start()
         try:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 self._sleep(session, leader, self._turn(leader))
             processes.leave(session, process_id)
             leadership.resign(session, epoch)
@@ -130,7 +135,7 @@ class Clock:
     def _sleep(self, session: Session, leader: Leader, seconds: float) -> None:
         """Sleep for so long, or until a notification or a stop that is a reason to turn."""
         deadline = time.monotonic() + seconds
-        while not self._stopping.is_set():
+        while not self._stopping:
             heard = [leader.hear(payload) for payload in hear(session)]
             if any(heard):
                 return

@@ -17,6 +17,8 @@ log = logging.getLogger("pqclock.clock")
 BEAT_EVERY = 2.0
 TIDY_EVERY = 2.0
 PROMOTE_SLICE = 5_000
+# A difference between the database's clock and the monotonic one, in seconds, that is no drift any more.
+STEP = 2.0
 
 
 class TermOver(Exception):
@@ -34,6 +36,7 @@ class Leader:
         self._clock = DatabaseClock()
         self._next_beat = 0.0
         self._next_tidy = 0.0
+        self._watching_since = time.monotonic()
         self._plan_again_at: datetime | None = None
         self._replan = True
 
@@ -50,7 +53,7 @@ class Leader:
     def turn(self) -> float:
         """Beat, promote, plan, tidy; gives the seconds until there is something to do. Raises TermOver."""
         self._beat_if_due()
-        promotion = self._promote()
+        promotion = jobs.promote(self._session, PROMOTE_SLICE)
         wakes = [promotion.next_run_at]
         more = promotion.promoted == PROMOTE_SLICE
         if self._replan or (self._plan_again_at is not None and self._plan_again_at <= promotion.now):
@@ -65,23 +68,30 @@ class Leader:
         return 0.0 if more else self._sleep([*wakes, self._plan_again_at])
 
     def _beat_if_due(self) -> None:
-        if time.monotonic() < self._next_beat:
+        sent = time.monotonic()
+        if sent < self._next_beat:
             return
-        if leadership.beat(self._session, self._epoch) is None:
+        now = leadership.beat(self._session, self._epoch)
+        if now is None:
             raise TermOver(f"term {self._epoch} is over")
+        self._read_clock(now, sent, time.monotonic())
         processes.beat(self._session, self._process_id)
         self._next_beat = time.monotonic() + BEAT_EVERY
 
-    def _promote(self) -> jobs.Promotion:
-        sent = time.monotonic()
-        promotion = jobs.promote(self._session, PROMOTE_SLICE)
-        self._clock.read(promotion.now, sent, time.monotonic())
-        return promotion
+    def _read_clock(self, now: datetime, sent: float, received: float) -> None:
+        """Only the beat tells the time: of a long statement nobody knows when in its course the clock was read."""
+        if self._clock.known and abs(self._clock.seconds_until(now)) > STEP:
+            log.warning("the database's clock stepped by %.1f s", self._clock.seconds_until(now))
+            self._watching_since = received
+        self._clock.read(now, sent, received)
 
     def _tidy_if_due(self) -> bool:
         if time.monotonic() < self._next_tidy:
             return False
-        more = caretaker.tidy(self._session)
+        # In an outage, or over a step of the clock, nobody's beats are seen: silence counts once it was watched for the
+        # whole length of a lease.
+        watched = time.monotonic() - self._watching_since
+        more = caretaker.tidy(self._session, silent_too=watched > jobs.LEASE_LENGTH.total_seconds())
         self._next_tidy = 0.0 if more else time.monotonic() + TIDY_EVERY
         return more
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from pqclock.rules import ticks
-from pqclock.rules.cron import Cron
-from pqclock.rules.schedule import Schedule
-from pqclock.rules.templates import ArgsTemplate, compile_args, render
+from pqclock.clock.planning import Compiled, compile_row, plan_row
 from pqclock.store import schedules
-from pqclock.store.database import Session
-from pqclock.store.schedules import DueSchedule, Reach, TickRow
+from pqclock.store.database import STATEMENT_TOO_LONG, Session
+from pqclock.store.schedules import DueSchedule, Insertion, Reach, TickRow
 
 log = logging.getLogger("pqclock.clock")
 
@@ -22,7 +20,13 @@ log = logging.getLogger("pqclock.clock")
 # that one that ticks every second is planned every half minute.
 HORIZON = timedelta(seconds=60)
 LOW_MARK = HORIZON / 2
+# A slice: so many schedules are read, and planned until there are so many rows or the time is over. Promotion and beat
+# come between two slices.
 SLICE = 200
+ROWS = 4_000
+SECONDS = 0.25
+# How long to leave alone what somebody else holds locked.
+HELD_PAUSE = timedelta(milliseconds=100)
 # How many compiled schedules are kept in memory.
 CACHE_SIZE = 20_000
 
@@ -38,15 +42,6 @@ class Planned:
     plan_again_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A schedule with its templates and zone, ready to be planned."""
-
-    schedule: Schedule
-    args: ArgsTemplate
-    zone: ZoneInfo
-
-
 class Planner:
     """Plans due schedules in slices; keeps the compiled ones."""
 
@@ -55,82 +50,58 @@ class Planner:
         self._epoch = epoch
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
         self._broken: set[tuple[int, int]] = set()
+        self._rows_at_most = ROWS
 
     def step(self, now: datetime) -> Planned:
         """Plan one slice of the schedules that have a tick within the low mark."""
         due = schedules.due(self._session, now + LOW_MARK, SLICE, self._broken)
+        reaches, rows = self._plan(due, now)
+        written = self._write(reaches, rows) if reaches else None
+        earliest = schedules.earliest(self._session, self._broken)
+        # What somebody else holds locked is left to a later turn: the clock does not wait for it.
+        held = written is not None and written.in_office and written.schedules < len(reaches)
+        again = earliest - LOW_MARK if earliest else None
+        return Planned(
+            in_office=written is None or written.in_office,
+            inserted=written.inserted if written else 0,
+            more=again is not None and again <= now and not held,
+            first_run_at=written.first_run_at if written else None,
+            plan_again_at=max(again, now + HELD_PAUSE) if again and held else again,
+        )
+
+    def _plan(self, due: Sequence[DueSchedule], now: datetime) -> tuple[list[Reach], list[TickRow]]:
+        """As many of the schedules as a slice allows, by rows and by time: the lock does not wait for the rest."""
         reaches: list[Reach] = []
         rows: list[TickRow] = []
+        deadline = time.monotonic() + SECONDS
         for row in due:
             # One that is broken is told once and left out: it must not hold up the others, nor keep the clock awake.
             try:
-                reach, tick_rows = self._plan(row, now)
+                reach, tick_rows = plan_row(self._compile(row), row, now, HORIZON)
             except Exception as error:
                 self._broken.add((row.id, row.version))
                 log.error("schedule %s cannot be planned, its definition in the database is broken: %s", row.key, error)
                 continue
             reaches.append(reach)
             rows += tick_rows
-        written = None
-        if reaches:
-            written = schedules.insert_ticks(self._session, self._epoch, reaches, rows)
-        earliest = schedules.earliest(self._session, self._broken)
-        return Planned(
-            in_office=written is None or written.in_office,
-            inserted=written.inserted if written else 0,
-            more=earliest is not None and earliest <= now + LOW_MARK,
-            first_run_at=written.first_run_at if written else None,
-            plan_again_at=earliest - LOW_MARK if earliest else None,
-        )
+            if len(rows) >= self._rows_at_most or time.monotonic() > deadline:
+                break
+        return reaches, rows
 
-    def _plan(self, row: DueSchedule, now: datetime) -> tuple[Reach, list[TickRow]]:
-        compiled = self._compile(row)
-        plan = ticks.plan(compiled.schedule, row.planned_to, row.created_at, now, HORIZON)
-        rows: list[TickRow] = []
-        previous: datetime | None = None
-        for entry in plan.entries:
-            rows.append(_tick_row(row.id, compiled, entry, previous))
-            previous = entry.through
-        return Reach(row.id, row.version, row.planned_to, plan.planned_to, plan.next_tick), rows
+    def _write(self, reaches: Sequence[Reach], rows: Sequence[TickRow]) -> Insertion:
+        """Write the slice; after a statement that took too long, the next slices are smaller."""
+        try:
+            return schedules.insert_ticks(self._session, self._epoch, reaches, rows)
+        except STATEMENT_TOO_LONG:
+            self._rows_at_most = max(1, self._rows_at_most // 2)
+            raise
 
     def _compile(self, row: DueSchedule) -> Compiled:
         """The schedule of a row; raises for a definition that this version of pqclock cannot read."""
         identity = (row.id, row.version)
         if identity not in self._compiled:
-            self._compiled[identity] = _compile(row)
+            self._compiled[identity] = compile_row(row)
             while len(self._compiled) > CACHE_SIZE:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(identity)
         return self._compiled[identity]
-
-
-def _compile(row: DueSchedule) -> Compiled:
-    schedule = Schedule.from_definition(row.key, row.definition)
-    schedule.timing()
-    return Compiled(schedule, compile_args(schedule.args), ZoneInfo(schedule.timezone))
-
-
-def _tick_row(schedule_id: int, compiled: Compiled, entry: ticks.Entry, previous: datetime | None) -> TickRow:
-    row = TickRow(schedule_id, entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin)
-    if entry.outcome != "inserted":
-        return row
-    schedule = compiled.schedule
-    run_at = ticks.run_at(schedule, entry.tick)
-    expires_at = run_at + schedule.expires_in if schedule.expires_in else None
-    return replace(row, run_at=run_at, expires_at=expires_at, args=_arguments(compiled, entry.tick, previous))
-
-
-def _arguments(compiled: Compiled, tick: datetime, previous: datetime | None) -> dict[str, object]:
-    """The arguments of a tick's job; `previous` is the tick before it, where the same plan has it."""
-    schedule = compiled.schedule
-    if compiled.args.fixed:
-        return dict(schedule.args)
-    timing = schedule.timing()
-    return render(
-        compiled.args,
-        tick=tick,
-        previous_tick=previous or ticks.previous_tick(schedule, tick),
-        key=schedule.key,
-        zone=compiled.zone,
-        local_date=timing.local_date(tick) if isinstance(timing, Cron) else None,
-    )

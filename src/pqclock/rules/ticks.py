@@ -7,7 +7,6 @@ newest `catch_up_limit` inside `catch_up_window` are inserted after all; the oth
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,9 +20,8 @@ from pqclock.rules.schedule import Schedule
 
 Timing = Cron | Every | At
 
-# The most ticks that one plan inserts, and the most that it walks over to count what is skipped.
+# The most ticks that one plan inserts.
 INSERT_SLICE = 1_000
-SKIP_SLICE = 20_000
 
 _INSTANT = timedelta(microseconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -56,26 +54,21 @@ def plan(schedule: Schedule, planned_to: datetime, created_at: datetime, now: da
     window = _Window(schedule, planned_to, upto)
     missed_to = _missed_to(schedule, window, created_at, now)
     chosen_from = _chosen_from(schedule, window, created_at, now)
-    skipped, reached = _skip(schedule, window, chosen_from, created_at, now)
-    inserted: list[Entry] = []
-    if reached is None:
-        ticks = islice(window.timing.ticks(max(window.after, chosen_from - _INSTANT), window.before), INSERT_SLICE)
-        inserted = [Entry(t, t, 1, "inserted", None, "catch_up" if t < missed_to else "clock") for t in ticks]
-        reached = inserted[-1].tick if len(inserted) == INSERT_SLICE else upto
+    skipped = _skip(schedule, window, chosen_from, created_at, now)
+    ticks = islice(window.timing.ticks(max(window.after, chosen_from - _INSTANT), window.before), INSERT_SLICE)
+    inserted = [Entry(t, t, 1, "inserted", None, "catch_up" if t < missed_to else "clock") for t in ticks]
+    reached = inserted[-1].tick if len(inserted) == INSERT_SLICE else upto
     gaps = _gap_entries(window, planned_to, reached, {entry.tick for entry in inserted})
     return Plan((*skipped, *inserted, *gaps), reached, next_tick(schedule, reached))
 
 
 def plan_skip(schedule: Schedule, after: datetime, upto: datetime, reason: str) -> tuple[Entry, ...]:
-    """Rows for all ticks in (after, upto], left out for `reason`: as few as the slices allow, most often one."""
+    """One row for all ticks in (after, upto], left out for `reason`; none when there are no ticks."""
     window = _Window(schedule, after, upto)
-    entries: list[Entry] = []
-    tick = window.next(window.after)
-    while tick is not None and tick < window.before:
-        entry, _ = _run_of_skips(window, tick, window.before, reason, "skipped", SKIP_SLICE)
-        entries.append(entry)
-        tick = window.next(entry.through)
-    return tuple(entries)
+    first = window.next(window.after)
+    if first is None or first >= window.before:
+        return ()
+    return (_run_of_skips(window, first, window.before, "skipped", reason),)
 
 
 def next_tick(schedule: Schedule, after: datetime) -> datetime | None:
@@ -155,21 +148,16 @@ def _chosen_from(schedule: Schedule, window: _Window, created_at: datetime, now:
     return chosen
 
 
-def _skip(
-    schedule: Schedule, window: _Window, before: datetime, created_at: datetime, now: datetime
-) -> tuple[list[Entry], datetime | None]:
-    """Rows for the missed ticks before the first chosen one; with where the walk ended, if it ended too early."""
+def _skip(schedule: Schedule, window: _Window, before: datetime, created_at: datetime, now: datetime) -> list[Entry]:
+    """Rows for the missed ticks before the first chosen one."""
     entries: list[Entry] = []
     tick = window.next(window.after)
     bound = min(before, window.before)
     while tick is not None and tick < bound:
         outcome, reason, until = _skip_reason(schedule, tick, created_at, now)
-        entry, complete = _run_of_skips(window, tick, min(bound, until), reason, outcome, SKIP_SLICE)
-        entries.append(entry)
-        if not complete:
-            return entries, entry.through
-        tick = window.next(entry.through)
-    return entries, None
+        entries.append(_run_of_skips(window, tick, min(bound, until), outcome, reason))
+        tick = window.next(entries[-1].through)
+    return entries
 
 
 def _skip_reason(schedule: Schedule, tick: datetime, created_at: datetime, now: datetime) -> tuple[str, str, datetime]:
@@ -184,17 +172,10 @@ def _skip_reason(schedule: Schedule, tick: datetime, created_at: datetime, now: 
     return ("coalesced", "latest", now) if schedule.catch_up == "latest" else ("skipped", "limit", now)
 
 
-def _run_of_skips(
-    window: _Window, first: datetime, before: datetime, reason: str, outcome: str, most: int
-) -> tuple[Entry, bool]:
-    """One row for the ticks from `first` to below `before`; False when there were more than `most`."""
-    timing = window.timing
-    if isinstance(timing, Every):
-        count, last = timing.count(first - _INSTANT, before), _previous(timing, before)
-        return Entry(first, last or first, count, outcome, reason, "clock"), True
-    left_out = deque(enumerate(islice(timing.ticks(first - _INSTANT, before), most), 1), maxlen=1)
-    count, last = left_out[0]
-    return Entry(first, last, count, outcome, reason, "clock"), count < most
+def _run_of_skips(window: _Window, first: datetime, before: datetime, outcome: str, reason: str) -> Entry:
+    """One row for the ticks from `first` to below `before`, counted and not walked over."""
+    count, last = window.timing.count(first - _INSTANT, before), _previous(window.timing, before)
+    return Entry(first, last or first, count, outcome, reason, "clock")
 
 
 def _gap_entries(window: _Window, after: datetime, upto: datetime, ticks: set[datetime]) -> Iterator[Entry]:

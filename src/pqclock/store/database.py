@@ -20,8 +20,20 @@ Row = TypeVar("Row")
 # What the floors above may have to catch, under names that do not depend on the driver.
 DatabaseError = psycopg.Error
 CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnreachable)
+STATEMENT_TOO_LONG = psycopg.errors.QueryCanceled
 # Somebody else was in the way: the same statement may succeed a moment later, on the same connection.
-TRY_AGAIN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
+TRY_AGAIN = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+    STATEMENT_TOO_LONG,
+)
+
+# What a server, a database or a role may have set otherwise, and our statements rely on.
+SESSION_DEFAULTS = b"""
+SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, MDY', false),
+       set_config('IntervalStyle', 'postgres', false), set_config('default_transaction_isolation', 'read committed', false)
+"""
 
 _NAME_LINE = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
@@ -70,7 +82,7 @@ def connect(url: str, schema: str, role: str, **parameters: Any) -> Session:
     """
     try:
         conn = psycopg.connect(clean_url(url), autocommit=True, **connection_parameters(role), **parameters)
-        conn.execute("SET TimeZone TO 'UTC'")
+        conn.execute(SESSION_DEFAULTS)
     except psycopg.OperationalError as error:
         raise unreachable(url, error) from error
     except psycopg.ProgrammingError as error:

@@ -13,6 +13,7 @@ from pqclock.rules.pools import Pool
 from pqclock.store.database import Session
 
 LEASE_LENGTH = timedelta(seconds=15)
+LEADER_SILENCE = timedelta(seconds=10)
 CRASH_LIMIT = 3
 
 
@@ -35,11 +36,14 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job that this worker may run, as long as its lease holds."""
+    """A job that this worker may run, as long as its lease holds.
+
+    `args` is JSON text: what SQL has put into one job must not keep a claim from reading the others.
+    """
 
     id: int
     task: str
-    args: dict[str, Any]
+    args: str
     queue: str
     priority: int
     labels: list[str]
@@ -139,6 +143,19 @@ def finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: d
     return {job_id for (job_id,) in cursor}
 
 
+def written(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
+    """The ids of those outcomes that an earlier `finish` has written, whose reply did not arrive."""
+    rows = [_outcome_row(outcome) for outcome in outcomes]
+    return {job_id for (job_id,) in session.run("jobs.written", outcomes=json.dumps(rows))}
+
+
+def give_back(session: Session, worker_id: int, known: Sequence[tuple[int, int]]) -> list[int]:
+    """Make ready again, at no cost, what this worker has claimed but for the (id, lease) it knows of; gives the ids."""
+    ids, leases = [job_id for job_id, _ in known], [lease for _, lease in known]
+    cursor = session.run("jobs.give_back", worker_id=worker_id, ids=ids, leases=leases)
+    return [job_id for (job_id,) in cursor]
+
+
 def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     row = asdict(outcome)
     row["id"] = row.pop("job_id")
@@ -148,11 +165,35 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     return row
 
 
-def rescue(session: Session, limit: int, now: datetime | None = None) -> list[tuple[int, str]]:
-    """Give back the jobs of workers that are gone: (id, `ready` or `failed`) of each."""
+def rescue(
+    session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = True
+) -> list[tuple[int, str]]:
+    """Give back the jobs of workers that are gone: (id, `ready` or `failed`) of each.
+
+    Gone are those declared dead, and with `silent_too` those whose last beat is older than a lease.
+    """
     return session.run(
-        "jobs.rescue", lease_length=LEASE_LENGTH, crash_limit=CRASH_LIMIT, limit=limit, now=now
+        "jobs.rescue",
+        lease_length=LEASE_LENGTH,
+        crash_limit=CRASH_LIMIT,
+        limit=limit,
+        silent_too=silent_too,
+        now=now,
     ).fetchall()
+
+
+def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:
+    """Promote and rescue in the leader's place, when no leader has beaten for 10 s and nobody else does it now.
+
+    Gives the number of jobs made ready, None when there was no need. Only ticks need the leader.
+    """
+    with session.transaction():
+        needed = session.run("jobs.try_stand_in", silence=LEADER_SILENCE, now=now).fetchone()
+        if needed is None or not needed[0]:
+            return None
+        promotion = promote(session, limit, now)
+        rescued = rescue(session, limit, now, silent_too=silent_too)
+    return promotion.promoted + len(rescued)
 
 
 def expire(session: Session, limit: int, now: datetime | None = None) -> list[int]:

@@ -7,6 +7,7 @@ SELECT id, state FROM {schema}.insert_jobs(
 
 -- name: promote
 -- scheduled -> ready for what is due; wakes the queues; gives the count, when the next one is due, and the time it took.
+-- A tick's job was inserted ahead, perhaps before its task was published: here it gets the defaults that hold now.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 due AS MATERIALIZED (
     SELECT j.id FROM {schema}.job AS j
@@ -18,8 +19,12 @@ due AS MATERIALIZED (
 placed AS MATERIALIZED (SELECT id, nextval('{schema}.ready_seq') AS place FROM due),
 -- As arrays, since the planner takes the limit for the number of rows, and would read the whole table for a single one.
 promoted AS (
-    UPDATE {schema}.job AS j SET state = 'ready', ready_seq = p.place
+    UPDATE {schema}.job AS j
+    SET state = 'ready', ready_seq = p.place,
+        queue = coalesce(d.queue, j.queue), priority = coalesce(d.priority, j.priority),
+        max_attempts = coalesce(d.max_attempts, j.max_attempts), labels = coalesce(d.labels, j.labels)
     FROM unnest(ARRAY(SELECT id FROM placed), ARRAY(SELECT place FROM placed)) AS p (id, place)
+    LEFT JOIN LATERAL (SELECT * FROM {schema}.tick_defaults AS t WHERE t.job_id = p.id) AS d ON true
     WHERE j.id = p.id
     RETURNING j.queue
 ),
@@ -31,6 +36,12 @@ SELECT (SELECT count(*) FROM promoted) AS promoted,
         WHERE j.state = 'scheduled' AND j.run_at > (SELECT now FROM moment)) AS next_run_at,
        (SELECT now FROM moment) AS now
 FROM (SELECT count(*) FROM woken) AS w
+
+-- name: try_stand_in
+-- Without a leader that beats, one worker at a time does what cannot wait: true for the one.
+SELECT coalesce(l.beat_at < coalesce(%(now)s::timestamptz, clock_timestamp()) - %(silence)s::interval, true)
+       AND pg_try_advisory_xact_lock(hashtext('pqclock stand in'), hashtext({channel}))
+FROM {schema}.leader AS l
 
 -- name: claim_any
 -- ready -> running for tasks this worker knows, in any queue but the excluded ones.
@@ -47,13 +58,15 @@ SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j
     claimed_at = moment.now, started_at = NULL
 FROM chosen, moment
 WHERE j.id = chosen.id
-RETURNING j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
           j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
           (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
 
 -- name: claim_queues
 -- ready -> running for tasks this worker knows, in the named queues.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+-- Heads are read without locks, since most of them stay: a lock on them would hide them from every other claim. They are
+-- more than are wanted, since the first may be in the hands of other claims, which take up to 200 at a time.
 heads AS MATERIALIZED (
     SELECT h.id, h.priority, h.ready_seq
     FROM unnest(%(queues)s::text[]) AS q (name)
@@ -61,17 +74,22 @@ heads AS MATERIALIZED (
         SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
         WHERE j.state = 'ready' AND j.queue = q.name AND j.task = ANY(%(tasks)s::text[])
           AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
-        ORDER BY j.priority, j.ready_seq LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED
+        ORDER BY j.priority, j.ready_seq LIMIT %(limit)s::bigint + 200
     ) AS h
 ),
-chosen AS (SELECT id FROM heads ORDER BY priority, ready_seq LIMIT %(limit)s)
+-- Locked one after the other until there are enough; the state is looked at again under the lock.
+chosen AS MATERIALIZED (
+    SELECT j.id FROM heads AS h JOIN {schema}.job AS j ON j.id = h.id
+    WHERE j.state = 'ready'
+    ORDER BY h.priority, h.ready_seq LIMIT %(limit)s
+    FOR UPDATE OF j SKIP LOCKED
+)
 UPDATE {schema}.job AS j
 SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
     claimed_at = moment.now, started_at = NULL
 FROM chosen, moment
 WHERE j.id = chosen.id
-RETURNING j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
           j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
           (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
 
@@ -135,6 +153,38 @@ woken AS MATERIALIZED (
 )
 SELECT a.id FROM accepted AS a, (SELECT count(*) FROM woken) AS w
 
+-- name: written
+-- Which of these outcomes are there already, word for word: their write was done, and only its reply was lost.
+SELECT DISTINCT o.id
+FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (id bigint, outcome text, started_at timestamptz, finished_at timestamptz)
+JOIN {schema}.attempt AS a
+  ON a.job_id = o.id AND a.outcome = o.outcome AND a.started_at IS NOT DISTINCT FROM o.started_at
+ AND (o.finished_at IS NULL OR a.finished_at = o.finished_at)
+
+-- name: give_back
+-- running -> ready for jobs that are this worker's without its knowledge: the reply to its claim was lost.
+WITH stray AS MATERIALIZED (
+    SELECT j.id, j.lease FROM {schema}.job AS j
+    WHERE j.state = 'running' AND j.worker_id = %(worker_id)s
+      AND NOT EXISTS (
+          SELECT 1 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS k (id, lease)
+          WHERE k.id = j.id AND k.lease = j.lease
+      )
+    FOR UPDATE SKIP LOCKED
+),
+again AS (
+    UPDATE {schema}.job AS j
+    SET state = 'ready', ready_seq = nextval('{schema}.ready_seq'), attempt = j.attempt - 1,
+        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL
+    FROM stray AS s
+    WHERE j.id = s.id AND j.lease = s.lease AND j.state = 'running'
+    RETURNING j.id, j.queue
+),
+woken AS MATERIALIZED (
+    SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM again) AS q
+)
+SELECT a.id FROM again AS a, (SELECT count(*) FROM woken) AS w
+
 -- name: rescue
 -- running -> ready (or failed after the third crash) for jobs of workers that are gone; gives what was done to which.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
@@ -142,7 +192,8 @@ orphan AS MATERIALIZED (
     SELECT j.id, j.lease FROM {schema}.job AS j
     LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
     WHERE j.state = 'running'
-      AND (p.id IS NULL OR p.beat_at < (SELECT now FROM moment) - %(lease_length)s::interval)
+      AND (p.id IS NULL OR p.beat_at = 'epoch'
+           OR %(silent_too)s AND p.beat_at < (SELECT now FROM moment) - %(lease_length)s::interval)
     LIMIT %(limit)s
     FOR UPDATE OF j SKIP LOCKED
 ),

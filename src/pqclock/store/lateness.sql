@@ -7,9 +7,11 @@ WITH due AS MATERIALIZED (
       AND t.tick <= coalesce(%(now)s::timestamptz, clock_timestamp())
 ),
 begun AS MATERIALIZED (
-    SELECT extract(epoch FROM a.started_at - d.tick) * 1000 AS late_ms
+    -- A snooze and an interruption spend no attempt, so a job may have several rows of its first one.
+    SELECT DISTINCT ON (a.job_id) extract(epoch FROM a.started_at - d.tick) * 1000 AS late_ms
     FROM due AS d JOIN {schema}.attempt AS a ON a.job_id = d.job_id AND a.attempt = 1 AND a.finished_at >= %(since)s
     WHERE d.outcome = 'inserted'
+    ORDER BY a.job_id, a.started_at
 )
 SELECT (SELECT count(*) FROM due WHERE outcome = 'inserted') AS ticks_inserted,
        (SELECT count(*) FROM due WHERE outcome <> 'inserted') AS ticks_skipped,

@@ -16,6 +16,12 @@ from pqclock.store.database import Session, in_schema
 # The newest migration whose schema still serves code that expects an older one; raised by a change that breaks it.
 SERVES_FROM = 6
 
+# A migration may wait for another one, and be long, also on a connection with narrow limits.
+_LIMITS = b"""
+SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '0', true),
+       set_config('idle_in_transaction_session_timeout', '0', true)
+"""
+
 _BOOTSTRAP = """\
 CREATE SCHEMA IF NOT EXISTS {schema};
 CREATE TABLE IF NOT EXISTS {schema}.migration (
@@ -25,6 +31,12 @@ CREATE TABLE IF NOT EXISTS {schema}.migration (
     serves_from  integer NOT NULL,
     applied_at   timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+"""
+
+_PARTITIONS = """\
+-- The partitions of the coming week; the clock makes the later ones.
+SELECT {schema}.create_day_partition(w.parent, w.instant, w.day)
+FROM {schema}.wanted_partitions((now() AT TIME ZONE 'UTC')::date, (now() AT TIME ZONE 'UTC')::date + 7) AS w;
 """
 
 
@@ -80,6 +92,7 @@ def migrate(session: Session) -> list[Migration]:
     Raises Refused when an applied file was changed afterwards, or the database is newer than this code.
     """
     with session.transaction():
+        session.conn.execute(_LIMITS)
         session.conn.execute(
             "SELECT pg_advisory_xact_lock(hashtext('pqclock migrate'), hashtext(%s))", [session.schema]
         )
@@ -104,7 +117,7 @@ def script(schema: str) -> str:
             .as_string(None)
         )
         parts += [f"-- {migration.number:04} {migration.name}", in_schema(migration.text, schema), record]
-    return "\n".join([*parts, "COMMIT;"])
+    return "\n".join([*parts, in_schema(_PARTITIONS, schema), "COMMIT;"])
 
 
 def check_schema(session: Session) -> None:

@@ -6,14 +6,26 @@ from datetime import datetime, timedelta
 
 from pqclock.store.database import Session
 
+# The variable in which a supervisor gives its child a token: how `bury` will know the child's rows.
+TOKEN_VARIABLE = "PQCLOCK_CHILD_TOKEN"  # noqa: S105
+
 
 def register(
-    session: Session, kind: str, *, pid: int, host: str, code_version: str, doing: str = "", now: datetime | None = None
+    session: Session,
+    kind: str,
+    *,
+    pid: int,
+    host: str,
+    code_version: str,
+    doing: str = "",
+    token: str | None = None,
+    now: datetime | None = None,
 ) -> int:
-    """Enter a process (`clock` or `worker`); gives its id."""
+    """Enter a process (`clock` or `worker`), with the token that its supervisor gave it; gives its id."""
     row = session.run(
-        "processes.register", kind=kind, pid=pid, host=host, code_version=code_version, doing=doing, now=now
-    ).fetchone()
+        "processes.register",
+        kind=kind, pid=pid, host=host, code_version=code_version, doing=doing, token=token, now=now,
+    ).fetchone()  # fmt: skip
     assert row is not None
     return int(row[0])
 
@@ -29,9 +41,12 @@ def leave(session: Session, process_id: int) -> None:
     session.run("processes.leave", id=process_id)
 
 
-def bury(session: Session, host: str, pid: int) -> list[int]:
-    """Declare a process dead that its parent saw die, and have its jobs rescued at once; gives the ids."""
-    return [process_id for _, process_id in session.run("processes.bury", host=host, pid=pid)]
+def bury(session: Session, token: str) -> list[int]:
+    """Declare a process dead that its parent saw die, and have its jobs rescued at once; gives the ids.
+
+    Host and process id would not do: two containers may have the same ones.
+    """
+    return [process_id for _, process_id in session.run("processes.bury", token=token)]
 
 
 def sweep(session: Session, silence: timedelta, now: datetime | None = None) -> int:

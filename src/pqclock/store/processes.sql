@@ -1,6 +1,6 @@
 -- name: register
-INSERT INTO {schema}.process (kind, pid, host, code_version, doing, started_at, beat_at)
-SELECT %(kind)s, %(pid)s, %(host)s, %(code_version)s, %(doing)s, m.now, m.now
+INSERT INTO {schema}.process (kind, pid, host, code_version, doing, token, started_at, beat_at)
+SELECT %(kind)s, %(pid)s, %(host)s, %(code_version)s, %(doing)s, %(token)s, m.now, m.now
 FROM (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now) AS m
 RETURNING id
 
@@ -18,7 +18,7 @@ DELETE FROM {schema}.process WHERE id = %(id)s
 -- Declare dead what a supervisor saw die; its jobs are rescued at the clock's next look, which this brings about.
 WITH buried AS (
     UPDATE {schema}.process SET beat_at = 'epoch'
-    WHERE host = %(host)s AND pid = %(pid)s AND beat_at > 'epoch'
+    WHERE token = %(token)s AND beat_at > 'epoch'
     RETURNING id
 )
 SELECT pg_notify({channel}, 'rescue'), id FROM buried

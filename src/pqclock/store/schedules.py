@@ -69,11 +69,13 @@ class KnownSchedule:
 
     id: int
     key: str
+    version: int
     set_name: str | None
     source: str
     state: str
     definition: dict[str, Any]
     planned_to: datetime
+    next_tick: datetime | None
     created_at: datetime
 
 
@@ -89,9 +91,12 @@ def earliest(session: Session, broken: Versions = ()) -> datetime | None:
 
 
 def insert_ticks(
-    session: Session, epoch: int, reaches: Sequence[Reach], ticks: Sequence[TickRow], now: datetime | None = None
+    session: Session, epoch: int | None, reaches: Sequence[Reach], ticks: Sequence[TickRow], now: datetime | None = None
 ) -> Insertion:
-    """Write ledger, jobs and cursors in one statement, under the term's epoch; a tick that has a row is left alone."""
+    """Write ledger, jobs and cursors in one statement; a tick that has a row is left alone.
+
+    The leader writes under its term's epoch; without one, the caller holds the schedules' rows locked.
+    """
     return session.fetch(
         Insertion, "schedules.insert_ticks", epoch=epoch, cursors=_json(reaches), entries=_json(ticks), now=now
     )[0]
@@ -107,6 +112,7 @@ def database_now(session: Session, now: datetime | None = None) -> datetime:
 
 def lock_set(session: Session, set_name: str) -> None:
     """Hold everybody else's application of this set up until the transaction ends."""
+    session.run("schedules.allow_time")
     session.run("schedules.lock_set", set_name=set_name)
 
 
@@ -131,18 +137,13 @@ def add(session: Session, set_name: str | None, rows: Sequence[dict[str, Any]], 
 
 
 def change(session: Session, set_name: str | None, rows: Sequence[dict[str, Any]], now: datetime) -> None:
-    """Give schedules a new version: id, source, state, definition, planned_to (None: back to now) each."""
+    """Give schedules a new version: id, source, state, definition, planned_to each."""
     session.run("schedules.change", set_name=set_name, rows=json.dumps(rows, default=_instant), now=now)
 
 
 def move(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Note another place in the files for schedules that are otherwise the same: id, source each."""
     session.run("schedules.move", rows=json.dumps(rows))
-
-
-def write_skips(session: Session, rows: Sequence[TickRow], now: datetime) -> None:
-    """Write ledger rows for ticks that a change of state left out."""
-    session.run("schedules.write_skips", rows=_json(rows), now=now)
 
 
 def withdraw(session: Session, ids: Sequence[int], now: datetime) -> int:

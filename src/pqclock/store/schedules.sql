@@ -15,19 +15,28 @@ ORDER BY s.next_tick LIMIT 1
 
 -- name: insert_ticks
 -- Ledger rows, their jobs and the schedules' cursors, together; nothing for a term that is over, nor for a schedule
--- that was changed or planned by somebody else since it was read.
+-- that was changed or planned by somebody else since it was read, or that somebody holds locked: the connection that
+-- promotes does not wait.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
-term AS MATERIALIZED (SELECT 1 FROM {schema}.leader AS l WHERE l.epoch = %(epoch)s FOR SHARE),
+term AS MATERIALIZED (
+    SELECT 1 FROM {schema}.leader AS l WHERE %(epoch)s::bigint IS NULL OR l.epoch = %(epoch)s::bigint FOR SHARE
+),
 reach AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(cursors)s::jsonb) AS c (
         schedule_id bigint, version bigint, planned_from timestamptz, planned_to timestamptz, next_tick timestamptz)
+),
+free AS MATERIALIZED (
+    SELECT s.id FROM {schema}.schedule AS s JOIN reach AS r ON r.schedule_id = s.id
+    WHERE s.version = r.version AND s.planned_to = r.planned_from
+      AND (s.state = 'active' OR %(epoch)s::bigint IS NULL)
+    ORDER BY s.id FOR UPDATE OF s SKIP LOCKED
 ),
 moved AS (
     UPDATE {schema}.schedule AS s
     SET planned_to = r.planned_to, next_tick = r.next_tick,
         watermark = greatest(s.watermark, least(r.planned_to, m.now))
-    FROM reach AS r, moment AS m, term
-    WHERE s.id = r.schedule_id AND s.version = r.version AND s.planned_to = r.planned_from AND s.state = 'active'
+    FROM free AS f, reach AS r, moment AS m, term
+    WHERE s.id = f.id AND r.schedule_id = f.id
     RETURNING s.id, s.definition
 ),
 entry AS MATERIALIZED (
@@ -67,6 +76,11 @@ SELECT (SELECT count(*) FROM term) = 1 AS in_office,
        (SELECT count(*) FROM inserted) AS inserted,
        (SELECT min(run_at) FROM inserted) AS first_run_at
 
+-- name: allow_time
+-- An application may wait for others, and be long: within its transaction the limits of a clock's connection are wider.
+SELECT set_config('lock_timeout', '20s', true), set_config('statement_timeout', '60s', true),
+       set_config('idle_in_transaction_session_timeout', '60s', true)
+
 -- name: lock_set
 -- One application of a set at a time.
 SELECT pg_advisory_xact_lock(hashtext('pqclock apply'), hashtext({channel} || ' ' || %(set_name)s::text))
@@ -83,7 +97,7 @@ ON CONFLICT ON CONSTRAINT one_serial_per_content DO UPDATE SET serial = DEFAULT,
 
 -- name: lock_known
 -- The rows of a set, and those of the same keys elsewhere, locked in one order; with the database's time.
-SELECT s.id, s.key, s.set_name, s.source, s.state, s.definition, s.planned_to, s.created_at
+SELECT s.id, s.key, s.version, s.set_name, s.source, s.state, s.definition, s.planned_to, s.next_tick, s.created_at
 FROM {schema}.schedule AS s
 WHERE s.set_name = %(set_name)s OR s.key = ANY(%(keys)s::text[])
 ORDER BY s.id FOR UPDATE
@@ -98,11 +112,10 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS a (key text, source text, state text
 ORDER BY a.key
 
 -- name: change
--- A new version: what was inserted ahead is withdrawn beside this, and planning begins again at now.
+-- A new version: beside this, what was inserted ahead is withdrawn, and what has passed is written down.
 UPDATE {schema}.schedule AS s
-SET set_name = %(set_name)s, source = c.source, state = c.state, definition = c.definition, version = s.version + 1, updated_at = %(now)s,
-    planned_to = coalesce(c.planned_to, least(s.planned_to, %(now)s)),
-    next_tick = coalesce(c.planned_to, least(s.planned_to, %(now)s))
+SET set_name = %(set_name)s, source = c.source, state = c.state, definition = c.definition,
+    version = s.version + 1, updated_at = %(now)s, planned_to = c.planned_to, next_tick = c.planned_to
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS c (
     id bigint, source text, state text, definition jsonb, planned_to timestamptz)
 WHERE s.id = c.id
@@ -112,14 +125,6 @@ WHERE s.id = c.id
 UPDATE {schema}.schedule AS s SET source = c.source
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS c (id bigint, source text)
 WHERE s.id = c.id
-
--- name: write_skips
--- Ledger rows for ticks that a change of state left out.
-INSERT INTO {schema}.tick (schedule_id, tick, through, count, nominal, outcome, reason, origin, inserted_at)
-SELECT e.schedule_id, e.tick, e.through, e.count, e.tick, e.outcome, e.reason, e.origin, %(now)s
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS e (
-    schedule_id bigint, tick timestamptz, through timestamptz, count bigint, outcome text, reason text, origin text)
-ON CONFLICT ON CONSTRAINT one_row_per_tick DO NOTHING
 
 -- name: withdraw
 -- Take back the ticks after now that were inserted ahead and are not due yet, and the rows of those left out ahead: each

@@ -19,5 +19,12 @@ def publication(tasks: Sequence[dict[str, Any]], now: datetime | None = None) ->
 
 
 def publish(session: Session, tasks: Sequence[dict[str, Any]], now: datetime | None = None) -> int:
-    """Write the tasks whose published options differ; newer code wins. Gives the number written."""
-    return session.run("tasks.publish", **publication(tasks, now)).rowcount
+    """Write the tasks whose published options differ; newer code wins. Gives the number written.
+
+    What waits for its tick already gets the new defaults, in a second transaction: whoever inserts ticks at the same
+    time either sees the tasks, or the jobs get the defaults when they are promoted.
+    """
+    names = [name for (name,) in session.run("tasks.publish", **publication(tasks, now))]
+    if names:
+        session.run("tasks.settle", names=names)
+    return len(names)

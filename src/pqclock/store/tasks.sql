@@ -1,5 +1,5 @@
 -- name: publish
--- Write what differs, unless newer code has published the task.
+-- Write what differs, unless newer code has published the task; gives the names written.
 INSERT INTO {schema}.task AS t (
     name, queue, priority, max_attempts, labels, arg_defaults, options, code_version, published_at)
 SELECT p.name, p.queue, p.priority, p.max_attempts, p.labels, p.arg_defaults, p.options, p.code_version,
@@ -17,3 +17,17 @@ WHERE (t.queue, t.priority, t.max_attempts, t.labels, t.arg_defaults, t.options,
       (excluded.queue, excluded.priority, excluded.max_attempts, excluded.labels, excluded.arg_defaults,
        excluded.options, excluded.code_version)
   AND NOT {schema}.version_key(t.code_version) > {schema}.version_key(excluded.code_version)
+RETURNING t.name
+
+-- name: settle
+-- Give the waiting jobs of ticks the defaults of tasks that were published after they were inserted.
+WITH settled AS (
+    UPDATE {schema}.job AS j
+    SET queue = d.queue, priority = d.priority, max_attempts = d.max_attempts, labels = d.labels
+    FROM {schema}.tick_defaults AS d
+    WHERE d.job_id = j.id AND j.task = ANY(%(names)s::text[]) AND j.state <> 'running' AND j.attempt = 0
+      AND (j.queue, j.priority, j.max_attempts, j.labels)
+          IS DISTINCT FROM (d.queue, d.priority, d.max_attempts, d.labels)
+    RETURNING j.queue, j.state
+)
+SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM settled WHERE state = 'ready') AS q

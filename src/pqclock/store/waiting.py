@@ -14,13 +14,25 @@ from pqclock.store.database import Session
 TRY_EVERY = 0.2
 
 
-def within(wait: timedelta, open_session: Callable[[], Session]) -> Session:
-    """The session that `open_session` gives, tried again until `wait` is over; then its DatabaseUnreachable is raised."""
+def within(
+    wait: timedelta, open_session: Callable[[], Session], stopped: Callable[[float], bool] | None = None
+) -> Session | None:
+    """The session that `open_session` gives, tried again until `wait` is over; then its DatabaseUnreachable is raised.
+
+    `stopped` sleeps at most so many seconds and says whether a stop was asked for; None is given then.
+    """
+    stopped = _sleep if stopped is None else stopped
     deadline = time.monotonic() + wait.total_seconds()
-    while True:
+    while not stopped(0.0):
         try:
             return open_session()
         except (DatabaseUnreachable, psycopg.OperationalError):
             if time.monotonic() >= deadline:
                 raise
-        time.sleep(TRY_EVERY)
+        stopped(TRY_EVERY)
+    return None
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

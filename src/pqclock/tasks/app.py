@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,7 +16,7 @@ from pqclock.settings import load
 from pqclock.store.database import check_schema_name
 from pqclock.store.jobs import JobResult, NewJob, insertion, parse_result
 from pqclock.store.tasks import publication
-from pqclock.tasks.connections import Connections
+from pqclock.tasks.connections import Connections, Place, Rows, Step
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.options import (
     TaskOptions,
@@ -48,9 +47,9 @@ class App:
         self.version = str(version)
         self._database_url = database_url
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._lock = threading.Lock()
-        self._connections: Connections | None = None
-        self._published = False
+        self._connections = Connections(self._find)
+        self._published = 0
+        self._unsettled: set[str] = set()
 
     @property
     def tasks(self) -> Mapping[str, Task[..., Any]]:
@@ -87,7 +86,6 @@ class App:
             if name in self._tasks:
                 raise ArgumentError(f"{what} is registered twice, by {self._tasks[name].function!r} and {function!r}")
             self._tasks[name] = task
-            self._published = False
             return task
 
         return register
@@ -99,59 +97,57 @@ class App:
         """
         if not jobs:
             return []
-        self._publish_once(conn)
-        rows = self._connected().run("jobs.insert", insertion(jobs, self._defaults(jobs)), conn)
-        return [JobHandle(job_id, True, state, self) for job_id, state in rows]
+        return self._connections.perform(self._enqueueing(jobs, conn))
 
     async def enqueue_many_async(self, jobs: Sequence[NewJob], conn: Any = None) -> list[JobHandle]:
         """The same, on an event loop; `conn` is then a psycopg AsyncConnection."""
         if not jobs:
             return []
-        if not self._published and conn is None:
-            await self._connected().run_async("tasks.publish", publication(self.publication()))
-            self._published = True
-        rows = await self._connected().run_async("jobs.insert", insertion(jobs, self._defaults(jobs)), conn)
-        return [JobHandle(job_id, True, state, self) for job_id, state in rows]
+        return await self._connections.perform_async(self._enqueueing(jobs, conn))
 
     def job_result(self, job_id: int) -> JobResult | None:
         """Where a job stands and what it returned; None when the database does not know it."""
-        return parse_result(self._connected().run("jobs.result", {"id": job_id}))
+        return parse_result(self._connections.run("jobs.result", {"id": job_id}))
 
     async def job_result_async(self, job_id: int) -> JobResult | None:
         """The same, on an event loop."""
-        return parse_result(await self._connected().run_async("jobs.result", {"id": job_id}))
+        return parse_result(await self._connections.run_async("jobs.result", {"id": job_id}))
 
     def publication(self) -> list[dict[str, Any]]:
         """The tasks as they are published to the database."""
-        return [_published(task, self.version) for task in self._tasks.values()]
+        return [_published(task, self.version) for task in list(self._tasks.values())]
 
     def close(self) -> None:
         """Close the app's connections; the next use opens them again."""
-        with self._lock:
-            if self._connections is not None:
-                self._connections.close()
-                self._connections = None
+        self._connections.close()
 
     async def close_async(self) -> None:
         """Close the app's connections, with those of this event loop."""
-        if self._connections is not None:
-            await self._connections.close_async()
-        self.close()
+        await self._connections.close_async()
 
-    def _connected(self) -> Connections:
-        with self._lock:
-            if self._connections is None:
-                settings = load()
-                address = find_address(self._database_url, settings=settings)
-                self._connections = Connections(address, self.schema or settings.schema)
-            return self._connections
+    def _find(self) -> Place:
+        settings = load()
+        address = find_address(self._database_url, settings=settings)
+        return Place(address, self.schema or settings.schema)
 
-    def _publish_once(self, conn: Any) -> None:
-        """Tell the database about the tasks, never on the caller's connection: that would hold up every publisher."""
-        if self._published or conn is not None:
-            return
-        self._connected().run("tasks.publish", publication(self.publication()))
-        self._published = True
+    def _enqueueing(self, jobs: Sequence[NewJob], conn: Any) -> Generator[Step, Rows, list[JobHandle]]:
+        """The statements of an enqueue, the same for threads and for event loops."""
+        # Never on the caller's connection: that would hold up every other publisher until its transaction ends.
+        if conn is None and self._published < len(self._tasks):
+            yield from self._publishing()
+        rows = yield "jobs.insert", insertion(jobs, self._defaults(jobs)), conn
+        return [JobHandle(job_id, True, state, self) for job_id, state in rows]
+
+    def _publishing(self) -> Generator[Step, Rows, None]:
+        """Tell the database about the tasks, once until more are registered."""
+        tasks = self.publication()
+        written = yield "tasks.publish", publication(tasks), None
+        self._unsettled.update(name for name, *_ in written)
+        if self._unsettled:
+            names = sorted(self._unsettled)
+            yield "tasks.settle", {"names": names}, None
+            self._unsettled.difference_update(names)
+        self._published = len(tasks)
 
     def _defaults(self, jobs: Sequence[NewJob]) -> dict[str, dict[str, Any]]:
         """What this code says of the tasks, for those that nobody has published."""

@@ -1,134 +1,202 @@
-"""The connections of an app: a small pool for threads, and one for each event loop; opened at the first use."""
+"""The connections of an app, opened at the first use: a small pool for threads, and one for each event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg import errors
-from psycopg.rows import TupleRow, tuple_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from psycopg.rows import tuple_row
+from psycopg_pool import PoolClosed, PoolTimeout
 
+from pqclock.address import Address
 from pqclock.errors import ArgumentError, Refused
-from pqclock.store.database import clean_url, connect, connection_parameters, query, unreachable
-
-if TYPE_CHECKING:
-    from pqclock.address import Address
+from pqclock.store.database import connect, query, unreachable
+from pqclock.tasks.pools import LoopPool, ThreadPool
 
 Params = dict[str, Any]
+Rows = Sequence[tuple[Any, ...]]
+Step = tuple[str, Params, Any]
+Result = TypeVar("Result")
 
-_SIZE = 8
-_TIMEOUT = 10.0
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the tables are; the address keeps the share of an embedded server, if it is one."""
+
+    address: Address
+    schema: str
 
 
 class Connections:
-    """Runs the statements of an app, on its own connections or on one of the caller's."""
+    """Runs the statements of an app, on its own connections or on one of the caller's.
 
-    def __init__(self, address: Address, schema: str) -> None:
-        self.address = address  # keeps the share of an embedded server, if it is one
-        self._schema = schema
-        self._lock = threading.Lock()
-        self._pool: ConnectionPool[psycopg.Connection[TupleRow]] | None = None
-        self._async_pools: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
-        ] = WeakKeyDictionary()
+    `find` says where the database is; it is asked at the first use, and at the first one after `close()`.
+    """
 
-    def run(self, statement: str, params: Params, conn: Any = None) -> Sequence[tuple[Any, ...]]:
-        """Execute a named statement and give its rows; in the transaction of `conn` if that is given."""
-        if conn is not None:
-            return self._run_on(_sync(conn), statement, params)
-        with self._own() as own:
-            return self._run_on(own, statement, params)
+    def __init__(self, find: Callable[[], Place]) -> None:
+        self._find = find
+        self._lock = threading.RLock()
+        self._place: Place | None = None
+        self._pool: ThreadPool | None = None
+        self._loop_pools: dict[asyncio.AbstractEventLoop, LoopPool] = {}
+        _living.add(self)
 
-    async def run_async(self, statement: str, params: Params, conn: Any = None) -> Sequence[tuple[Any, ...]]:
+    def perform(self, steps: Generator[Step, Rows, Result]) -> Result:
+        """Run the steps that a generator asks for, each with the rows of the one before; gives what it returns."""
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(self.run(*step))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    async def perform_async(self, steps: Generator[Step, Rows, Result]) -> Result:
         """The same, on an event loop."""
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(await self.run_async(*step))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    def run(self, statement: str, params: Params, conn: Any = None) -> Rows:
+        """Execute a named statement and give its rows; in the transaction of `conn` if that is given."""
+        text = query(statement, self._found().schema)
         if conn is not None:
-            return await self._run_on_async(_async(conn), statement, params)
-        async with self._own_async() as own:
-            return await self._run_on_async(own, statement, params)
+            return _run_on(_sync(conn), text, params)
+        while True:
+            place, pool = self._opened()
+            try:
+                with pool.connection() as own:
+                    return _run_on(own, text, params)
+            except PoolClosed:
+                # Another thread closed the app just now, and nothing was run: that was no reason to fail.
+                continue
+            except PoolTimeout as error:
+                raise unreachable(place.address.url, error) from error
+
+    async def run_async(self, statement: str, params: Params, conn: Any = None) -> Rows:
+        """The same, on an event loop."""
+        # Looking for it may take a while, having found it does not.
+        found = self._found() if self._place is not None else await asyncio.to_thread(self._found)
+        text = query(statement, found.schema)
+        if conn is not None:
+            return await _run_on_async(_async(conn), text, params)
+        while True:
+            place, pool = await self._opened_on_loop()
+            try:
+                async with pool.connection() as own:
+                    return await _run_on_async(own, text, params)
+            except PoolClosed:
+                continue
+            except PoolTimeout as error:
+                raise unreachable(place.address.url, error) from error
 
     def close(self) -> None:
-        """Close the pool of threads; pools of event loops close with their loops."""
+        """Close the pool of threads, and those of event loops that are closed; the others close with their loops.
+
+        With the last pool goes the share in an embedded server.
+        """
         with self._lock:
+            self._drop_pools_of_closed_loops()
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
+            if self._place is not None and not self._loop_pools:
+                self._place.address.close()
+                self._place = None
 
     async def close_async(self) -> None:
         """Close the pool of this event loop as well."""
-        pool = self._async_pools.pop(asyncio.get_running_loop(), None)
+        with self._lock:
+            pool = self._loop_pools.pop(asyncio.get_running_loop(), None)
         if pool is not None:
             await pool.close()
         self.close()
 
-    def _run_on(self, conn: psycopg.Connection[Any], statement: str, params: Params) -> Sequence[tuple[Any, ...]]:
-        with _migrated(), conn.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(query(statement, self._schema), params)
-            return cursor.fetchall() if cursor.description else ()
+    def begin_anew_after_fork(self) -> None:
+        """Forget, in a forked child, what is the parent's; the next use opens it again."""
+        self._lock = threading.RLock()
+        place, self._place = self._place, None
+        pool, self._pool = self._pool, None
+        loop_pools, self._loop_pools = self._loop_pools, {}
+        for inherited in loop_pools.values():
+            inherited.abandon()
+        if pool is not None:
+            pool.abandon()
+        if place is not None:
+            place.address.close()
 
-    async def _run_on_async(
-        self, conn: psycopg.AsyncConnection[Any], statement: str, params: Params
-    ) -> Sequence[tuple[Any, ...]]:
-        with _migrated():
-            async with conn.cursor(row_factory=tuple_row) as cursor:
-                await cursor.execute(query(statement, self._schema), params)
-                return await cursor.fetchall() if cursor.description else ()
-
-    @contextmanager
-    def _own(self) -> Iterator[psycopg.Connection[TupleRow]]:
-        pool = self._opened_pool()
-        try:
-            with pool.connection() as conn:
-                yield conn
-        except PoolTimeout as error:
-            raise unreachable(self.address.url, error) from error
-
-    def _opened_pool(self) -> ConnectionPool[psycopg.Connection[TupleRow]]:
+    def _found(self) -> Place:
         with self._lock:
+            if self._place is None:
+                self._place = self._find()
+            return self._place
+
+    def _opened(self) -> tuple[Place, ThreadPool]:
+        with self._lock:
+            place = self._found()
             if self._pool is None:
-                self._try_address()
-                self._pool = ConnectionPool(**self._pool_arguments(), open=True)
-            return self._pool
+                _try(place)
+                self._pool = ThreadPool(place.address.url)
+            return place, self._pool
 
-    @asynccontextmanager
-    async def _own_async(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-        pool = await self._opened_async_pool()
-        try:
-            async with pool.connection() as conn:
-                yield conn
-        except PoolTimeout as error:
-            raise unreachable(self.address.url, error) from error
-
-    async def _opened_async_pool(self) -> AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]:
+    async def _opened_on_loop(self) -> tuple[Place, LoopPool]:
         loop = asyncio.get_running_loop()
-        if loop not in self._async_pools:
-            await asyncio.to_thread(self._try_address)
-        # No await between the look and the entry: of several callers one makes the pool.
-        if loop not in self._async_pools:
-            self._async_pools[loop] = AsyncConnectionPool(**self._pool_arguments(), open=False)
-        pool = self._async_pools[loop]
-        if pool.closed:
-            await pool.open()
-        return pool
+        with self._lock:
+            self._drop_pools_of_closed_loops()
+            place, pool = self._place, self._loop_pools.get(loop)
+        if place is None or pool is None:
+            await asyncio.to_thread(lambda: _try(self._found()))
+            with self._lock:
+                place = self._found()
+                pool = self._loop_pools.setdefault(loop, LoopPool(place.address.url))
+        await pool.open()
+        return place, pool
 
-    def _try_address(self) -> None:
-        """A first connection by hand: a wrong address fails at once and in the server's own words."""
-        connect(self.address.url, self._schema, "app").close()
+    def _drop_pools_of_closed_loops(self) -> None:
+        for loop in [loop for loop in self._loop_pools if loop.is_closed()]:
+            self._loop_pools.pop(loop).finish()
 
-    def _pool_arguments(self) -> dict[str, Any]:
-        return {
-            "conninfo": clean_url(self.address.url),
-            "kwargs": {"autocommit": True, **connection_parameters("app")},
-            "min_size": 0,
-            "max_size": _SIZE,
-            "timeout": _TIMEOUT,
-            "name": "pqclock",
-        }
+
+_living: WeakSet[Connections] = WeakSet()
+
+
+def _begin_anew_after_fork() -> None:
+    for connections in list(_living):
+        connections.begin_anew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_after_fork)
+
+
+def _try(place: Place) -> None:
+    """A first connection by hand: a wrong address fails at once and in the server's own words."""
+    connect(place.address.url, place.schema, "app").close()
+
+
+def _run_on(conn: psycopg.Connection[Any], text: bytes, params: Params) -> Rows:
+    with _migrated(), conn.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute(text, params)
+        return cursor.fetchall() if cursor.description else ()
+
+
+async def _run_on_async(conn: psycopg.AsyncConnection[Any], text: bytes, params: Params) -> Rows:
+    with _migrated():
+        async with conn.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(text, params)
+            return await cursor.fetchall() if cursor.description else ()
 
 
 @contextmanager

@@ -20,8 +20,10 @@ class Snooze(Signal):
 
 
 class Cancel(Signal):
-    """End the job as `cancelled`, with the reason."""
+    """End the job as `cancelled`, with the reason; anything else than a text is shown as one."""
 
-    def __init__(self, reason: str = "cancelled by its handler") -> None:
-        self.reason = reason
-        super().__init__(reason)
+    reason = "cancelled by its handler"
+
+    def __init__(self, reason: object = reason) -> None:
+        self.reason = str(reason)
+        super().__init__(self.reason)

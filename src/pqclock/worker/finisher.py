@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
 from pqclock.store import jobs
-from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
+from pqclock.store.database import CONNECTION_LOST, Session, connect
 from pqclock.worker.held import Held
 
 log = logging.getLogger("pqclock.worker")
@@ -20,6 +22,10 @@ RETRY_LIMIT = 5.0
 # The start of a job that runs longer than this is written while it runs; for the others the end says it all.
 NOTE_START_AFTER = 0.2
 LOOK_EVERY = 0.25
+# An outcome that is refused even without its texts is tried again after so long, and holds up no other meanwhile.
+ASIDE_FOR = 30.0
+# The server's state is to blame, not the outcome: it is read-only, a table or a right is missing, the disk is full.
+NOT_NOW = ("25006", "3F", "42", "53")
 
 
 class _Word(Enum):
@@ -28,17 +34,25 @@ class _Word(Enum):
 
 
 class Finisher:
-    """A thread with its own connection that writes outcomes, and keeps them for as long as the database is away."""
+    """A thread with its own connection that writes outcomes, and keeps them for as long as the database is away.
 
-    def __init__(self, url: str, schema: str, held: Held, clock: DatabaseClock) -> None:
+    `on_death` is called when the thread ends without having been asked to.
+    """
+
+    def __init__(self, url: str, schema: str, held: Held, clock: DatabaseClock, on_death: Callable[[], None]) -> None:
         self._url = url
         self._schema = schema
         self._held = held
         self._clock = clock
+        self._on_death = on_death
         self.worker_id = 0
         self._inbox: queue.SimpleQueue[Outcome | _Word] = queue.SimpleQueue()
         self._session: Session | None = None
         self._batch: list[Outcome] = []
+        self._aside: list[Outcome] = []
+        self._aside_until = 0.0
+        # The last write failed: perhaps it was done all the same, and only the reply is missing.
+        self._in_doubt = False
         self._closing = False
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pqclock-finisher", daemon=True)
@@ -60,32 +74,41 @@ class Finisher:
         self._inbox.put(_Word.END)
         self._thread.join(timeout)
         self._given_up.set()
-        return not self._thread.is_alive()
+        return not (self._thread.is_alive() or self._batch or self._aside)
 
     def _run(self) -> None:
+        try:
+            self._write_until_stopped()
+        finally:
+            if self._session is not None:
+                self._session.close()
+            if not (self._closing or self._given_up.is_set()):
+                log.critical("outcomes can no longer be written: this worker ends")
+                self._on_death()
+
+    def _write_until_stopped(self) -> None:
         failures = 0
         while not (self._closing and not self._batch) and not self._given_up.is_set():
             self._gather()
             try:
                 self._write()
+                self._note_starts()
                 failures = 0
-            except CONNECTION_LOST as error:
+            except Exception as error:
                 failures = self._wait_after(error, failures)
-            except DatabaseError:
-                self._write_singly()
-        if self._session is not None:
-            self._session.close()
 
     def _gather(self) -> None:
         """Wait for an outcome, then take all that are there; outcomes left from a failed write go first."""
-        wait = None if not len(self._held) else LOOK_EVERY
         try:
             if not self._batch and not self._closing:
-                self._take(self._inbox.get(timeout=wait))
+                self._take(self._inbox.get(timeout=LOOK_EVERY if len(self._held) or self._aside else None))
             while len(self._batch) < BATCH:
                 self._take(self._inbox.get_nowait())
         except queue.Empty:
             pass
+        if self._aside and (self._closing or time.monotonic() >= self._aside_until):
+            self._batch += self._aside
+            self._aside = []
 
     def _take(self, message: Outcome | _Word) -> None:
         if isinstance(message, Outcome):
@@ -94,30 +117,54 @@ class Finisher:
             self._closing = True
 
     def _write(self) -> None:
-        if self._batch:
+        if not self._batch:
+            return
+        try:
             accepted = jobs.finish(self._opened(), self._batch, self.worker_id)
-            for outcome in self._batch:
-                if outcome.job_id not in accepted:
-                    _report_lost(outcome)
-            self._batch = []
-        starts = [
-            (holding.job.id, holding.job.lease, self._clock.at(holding.began))
-            for holding in self._held.unnoted(NOTE_START_AFTER)
-            if holding.began is not None
-        ]
+        except Exception as error:
+            if _must_wait(error):
+                raise
+            log.exception("a batch of %s outcomes was refused: writing them one by one", len(self._batch))
+            for outcome in list(self._batch):
+                self._write_one(outcome)
+        else:
+            self._settle(list(self._batch), accepted)
+        self._in_doubt = False
+
+    def _write_one(self, outcome: Outcome) -> None:
+        """Write an outcome that may have spoilt its batch: as it is, else without its texts, else later."""
+        for form in (outcome, _bare(outcome)):
+            try:
+                accepted = jobs.finish(self._opened(), [form], self.worker_id)
+            except Exception as error:
+                if _must_wait(error):
+                    raise
+                log.error("the outcome of job %s cannot be written: %s", outcome.job_id, error)
+            else:
+                return self._settle([outcome], accepted)
+        self._batch.remove(outcome)
+        self._aside.append(outcome)
+        self._aside_until = time.monotonic() + ASIDE_FOR
+        return None
+
+    def _settle(self, outcomes: Sequence[Outcome], accepted: set[int]) -> None:
+        """Let go of outcomes that the database has seen, whether it took them or not."""
+        refused = [outcome for outcome in outcomes if outcome.job_id not in accepted]
+        written = jobs.written(self._opened(), refused) if refused and self._in_doubt else set()
+        for outcome in refused:
+            if outcome.job_id not in written:
+                _report_lost(outcome)
+        settled = {(outcome.job_id, outcome.lease) for outcome in outcomes}
+        self._batch = [o for o in self._batch if (o.job_id, o.lease) not in settled]
+        self._held.settle(outcomes)
+
+    def _note_starts(self) -> None:
+        late = [(holding, holding.began) for holding in self._held.unnoted(NOTE_START_AFTER)]
+        starts = [(h.job.id, h.job.lease, self._clock.at(began)) for h, began in late if began is not None]
         if starts:
             jobs.note_starts(self._opened(), starts)
-
-    def _write_singly(self) -> None:
-        """One outcome spoils the batch for a reason of its own: write them one by one, and that one without its texts."""
-        log.exception("a batch of %s outcomes was refused by the database: writing them one by one", len(self._batch))
-        for outcome in self._batch:
-            try:
-                jobs.finish(self._opened(), [outcome], self.worker_id)
-            except DatabaseError as error:
-                log.error("the outcome of job %s cannot be written: %s", outcome.job_id, error)
-                jobs.finish(self._opened(), [_bare(outcome)], self.worker_id)
-        self._batch = []
+        for holding, _ in late:
+            holding.noted = True
 
     def _opened(self) -> Session:
         if self._session is None:
@@ -125,13 +172,22 @@ class Finisher:
         return self._session
 
     def _wait_after(self, error: Exception, failures: int) -> int:
-        if failures == 0:
+        """Begin again on a new connection: what refused this one may be another server's state by then."""
+        self._in_doubt = True
+        if not _must_wait(error):
+            log.exception("outcomes could not be written, and are tried again")
+        elif failures == 0:
             log.warning("outcomes wait for the database: %s", " ".join(str(error).split()))
         if self._session is not None:
             self._session.close()
             self._session = None
         self._given_up.wait(backoff(failures, RETRY_LIMIT))
         return failures + 1
+
+
+def _must_wait(error: Exception) -> bool:
+    """True when the same outcomes may be accepted later, as they are."""
+    return isinstance(error, CONNECTION_LOST) or (getattr(error, "sqlstate", None) or "").startswith(NOT_NOW)
 
 
 def _bare(outcome: Outcome) -> Outcome:

@@ -1,11 +1,13 @@
-"""The jobs that this worker holds: claimed, and perhaps begun."""
+"""The jobs that this worker holds: claimed, and perhaps begun; and those whose outcomes are not written yet."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pqclock.rules.job import Outcome
 from pqclock.store.jobs import ClaimedJob
 
 
@@ -19,11 +21,15 @@ class Holding:
 
 
 class Held:
-    """Which claimed jobs have begun: a job is begun or given back, never both."""
+    """Which claimed jobs have begun: a job is begun or given back, never both.
+
+    A job is held until its handler has ended, and known until its outcome is written as well.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holdings: dict[int, Holding] = {}
+        self._known: set[tuple[int, int]] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -32,7 +38,11 @@ class Held:
     def add(self, job: ClaimedJob) -> None:
         """Take a job in that was just claimed."""
         with self._lock:
+            before = self._holdings.get(job.id)
+            if before is not None:
+                self._known.discard((before.job.id, before.job.lease))
             self._holdings[job.id] = Holding(job)
+            self._known.add((job.id, job.lease))
 
     def begin(self, job: ClaimedJob) -> float | None:
         """Mark the handler as begun; None when the job was given back instead."""
@@ -52,6 +62,16 @@ class Held:
             del self._holdings[job.id]
             return True
 
+    def settle(self, outcomes: Iterable[Outcome]) -> None:
+        """Forget jobs: what they came to is written."""
+        with self._lock:
+            self._known.difference_update((outcome.job_id, outcome.lease) for outcome in outcomes)
+
+    def known(self) -> list[tuple[int, int]]:
+        """(id, lease) of every job that is held, or whose outcome is still to be written."""
+        with self._lock:
+            return list(self._known)
+
     def close(self) -> list[Holding]:
         """Let nothing begin any more; gives what has not begun, and lets go of it."""
         with self._lock:
@@ -69,10 +89,7 @@ class Held:
             return running
 
     def unnoted(self, older_than: float) -> list[Holding]:
-        """The jobs that have run for so many seconds and whose start is not written yet; counts them as written."""
+        """The jobs that have run for so many seconds and whose start is not written yet."""
         limit = time.monotonic() - older_than
         with self._lock:
-            found = [h for h in self._holdings.values() if not h.noted and h.began is not None and h.began < limit]
-            for holding in found:
-                holding.noted = True
-            return found
+            return [h for h in self._holdings.values() if not h.noted and h.began is not None and h.began < limit]

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import secrets
-import socket
-import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from pqclock import __version__
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
-from pqclock.store import jobs, processes, tasks
+from pqclock.store import jobs, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
@@ -28,10 +24,10 @@ from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.held import Held, Holding
 from pqclock.worker.pool import WorkingPool
+from pqclock.worker.presence import Presence
 
 log = logging.getLogger("pqclock.worker")
 
-BEAT_EVERY = 5.0
 POLL_EVERY = 2.0
 RETRY_LIMIT = 5.0
 FLUSH_WITHIN = 5.0
@@ -52,18 +48,24 @@ class Worker:
         self._task_names = sorted(app.tasks)
         self._clock = DatabaseClock()
         self._held = Held()
-        self._finisher = Finisher(url, schema, self._held, self._clock)
+        self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
+        self._presence = Presence(url, schema, ";".join(str(pool) for pool in pools), self._clock)
         self._event_loop = EventLoop()
         self._wakeup = Wakeup()
-        self._stopping = threading.Event()
-        self._process_id: int | None = None
-        self._next_beat = 0.0
+        # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
+        self._stopping = False
+        self._failures = 0
+        self._has_worked = False
         self._next_poll = 0.0
 
     def stop(self) -> None:
         """Have `run()` finish what runs and return; callable from any thread and from signal handlers."""
-        self._stopping.set()
+        self._stopping = True
         self._wakeup.wake()
+
+    def free_executors(self) -> int:
+        """How many jobs more this worker could run now."""
+        return sum(pool.free for pool in self._pools)
 
     def run(self) -> bool:
         """Work until stopped; a lost database is retried for ever.
@@ -72,16 +74,18 @@ class Worker:
         but their threads go on until the process ends.
         """
         self._finisher.start()
-        failures = 0
-        while not self._stopping.is_set():
-            failures = self._live_and_report(failures)
-            if not self._stopping.is_set():
-                self._wakeup.wait(backoff(failures, RETRY_LIMIT))
-        in_time = self._shut_down()
-        self._wakeup.close()
+        try:
+            while not self._stopping:
+                self._live_and_report()
+                if not self._stopping:
+                    self._wakeup.wait(backoff(self._failures - 1, RETRY_LIMIT))
+        finally:
+            in_time = self._shut_down()
+            self._wakeup.close()
         return in_time
 
-    def _live_and_report(self, failures: int) -> int:
+    def _live_and_report(self) -> None:
+        """One life, and what ended it. An error of our own ends a worker that has never worked: it would come again."""
         try:
             session = connect(self._url, self._schema, "worker")
             try:
@@ -89,49 +93,40 @@ class Worker:
             finally:
                 session.close()
         except CONNECTION_LOST as error:
-            return self._report_loss(error, failures)
-        except DatabaseError:
-            log.exception("the worker met an error of the database and begins again")
-            return failures + 1
-        return 0
-
-    def _report_loss(self, error: Exception, failures: int) -> int:
-        if failures == 0:
-            log.warning("the worker lost the database and tries again: %s", " ".join(str(error).split()))
-        return failures + 1
+            if self._failures == 0:
+                log.warning("the worker lost the database and tries again: %s", " ".join(str(error).split()))
+            self._failures += 1
+        except Exception as error:
+            if not (self._has_worked or isinstance(error, DatabaseError)):
+                raise
+            log.exception("the worker met an error and begins again")
+            self._failures += 1
 
     def _live(self, session: Session) -> None:
         """One life on one connection: claim until stopped."""
         listen(session)
         tasks.publish(session, self._app.publication())
-        self._next_beat = self._next_poll = 0.0
-        while not self._stopping.is_set():
-            self._beat_if_due(session)
+        self._presence.next_beat = self._next_poll = 0.0
+        while not self._stopping:
+            if self._presence.beat_if_due(session):
+                self._give_strays_back(session)
             self._poll_if_due()
             self._listen(session)
-            if not self._claim(session):
+            hopeful = self._claim(session)
+            self._failures, self._has_worked = 0, True
+            if not hopeful:
                 self._sleep(session)
 
-    def _beat_if_due(self, session: Session) -> None:
-        if time.monotonic() < self._next_beat:
-            return
-        sent = time.monotonic()
-        now = None if self._process_id is None else processes.beat(session, self._process_id)
-        if now is None:
-            self._register(session)
-        else:
-            self._clock.read(now, sent, time.monotonic())
-        self._next_beat = time.monotonic() + BEAT_EVERY
+    def _give_strays_back(self, session: Session) -> None:
+        """Give back what a claim has taken whose reply was lost: this worker beats on, so nobody else would.
 
-    def _register(self, session: Session) -> None:
-        if self._process_id is not None:
-            log.warning("this worker was declared dead: jobs that it still runs were given to others")
-        doing = ";".join(str(pool.spec) for pool in self._pools)
-        self._process_id = processes.register(
-            session, "worker", pid=os.getpid(), host=socket.gethostname(), code_version=__version__, doing=doing
-        )
-        self._finisher.worker_id = self._process_id
-        log.info("worker %s works %s", self._process_id, doing, extra={"worker_id": self._process_id})
+        At every beat, since the server may end such a claim later than the worker is back.
+        """
+        assert self._presence.process_id is not None
+        self._finisher.worker_id = self._presence.process_id
+        strays = jobs.give_back(session, self._presence.process_id, self._held.known())
+        if strays:
+            log.warning("the replies to claims of %s jobs were lost: these jobs go back", len(strays))
 
     def _poll_if_due(self) -> None:
         if time.monotonic() >= self._next_poll:
@@ -157,16 +152,21 @@ class Worker:
                     self._dispatch(job, pool)
                 if claimed:
                     self._finisher.look()
+        return self._has_hope()
+
+    def _has_hope(self) -> bool:
         return any(pool.hungry and pool.free > 0 for pool in self._pools)
 
     def _claim_for(self, session: Session, pool: WorkingPool, room: int) -> list[ClaimedJob]:
-        assert self._process_id is not None
+        assert self._presence.process_id is not None
         sent = time.monotonic()
         claimed = jobs.claim(
-            session, pool.spec, self._task_names, room, worker_id=self._process_id, lease=secrets.randbits(62)
-        )
+            session, pool.spec, self._task_names, room,
+            worker_id=self._presence.process_id, lease=secrets.randbits(62),
+        )  # fmt: skip
         if claimed:
-            self._clock.read(claimed[0].claimed_at, sent, time.monotonic())
+            # The statement reads the time at its begin, and a claim may take long.
+            self._clock.read(claimed[0].claimed_at, sent, sent)
         return claimed
 
     def _dispatch(self, job: ClaimedJob, pool: WorkingPool) -> None:
@@ -179,28 +179,38 @@ class Worker:
             pool.threads.submit(self._run, task, job, pool)
 
     def _run(self, task: Task[..., Any], job: ClaimedJob, pool: WorkingPool) -> None:
-        began = self._held.begin(job)
-        if began is not None:
-            self._end(execution.run(task, job, self._clock.at(began), self._clock.now), job)
-        self._release(pool)
+        try:
+            began = self._held.begin(job)
+            if began is not None:
+                self._end(execution.run(task, job, self._clock.at(began), self._clock.now), job)
+        finally:
+            self._release(pool)
 
     async def _run_async(self, task: Task[..., Any], job: ClaimedJob, pool: WorkingPool) -> None:
-        began = self._held.begin(job)
-        if began is not None:
-            self._end(await execution.run_async(task, job, self._clock.at(began), self._clock.now), job)
-        self._release(pool)
+        try:
+            began = self._held.begin(job)
+            if began is not None:
+                self._end(await execution.run_async(task, job, self._clock.at(began), self._clock.now), job)
+        finally:
+            self._release(pool)
 
     def _end(self, outcome: Outcome, job: ClaimedJob) -> None:
+        """Hand the outcome over and tell of it, unless the job was taken back before."""
         if self._held.end(job):
             self._finisher.put(outcome)
+            execution.report(job, outcome)
 
     def _release(self, pool: WorkingPool) -> None:
         pool.release()
-        if pool.hungry or self._stopping.is_set():
+        if pool.hungry or self._stopping:
             self._wakeup.wake()
 
     def _sleep(self, session: Session) -> None:
-        until = min(self._next_beat, self._next_poll)
+        """Sleep until something is due or heard. What arrived during a claim is here already, and wakes nobody."""
+        self._listen(session)
+        if self._has_hope():
+            return
+        until = min(self._presence.next_beat, self._next_poll)
         self._wakeup.wait(until - time.monotonic(), session.conn.fileno())
 
     def _shut_down(self) -> bool:
@@ -216,7 +226,7 @@ class Worker:
         if not self._finisher.stop(FLUSH_WITHIN):
             log.warning("outcomes could not be written in time: the jobs will be found when their leases end")
         self._event_loop.stop()
-        self._leave()
+        self._presence.leave()
         return in_time
 
     def _give_back(self, holding: Holding) -> None:
@@ -233,27 +243,7 @@ class Worker:
         """Wait for what runs as long as a stop allows, with a heart that goes on beating."""
         deadline = time.monotonic() + self._stop_timeout
         while len(self._held) and time.monotonic() < deadline:
-            if time.monotonic() >= self._next_beat:
-                self._beat_apart()
-            self._wakeup.wait(min(deadline, self._next_beat) - time.monotonic())
+            if time.monotonic() >= self._presence.next_beat:
+                self._presence.beat_apart()
+            self._wakeup.wait(min(deadline, self._presence.next_beat) - time.monotonic())
         return not len(self._held)
-
-    def _beat_apart(self) -> None:
-        self._next_beat = time.monotonic() + BEAT_EVERY
-        self._briefly(processes.beat)
-
-    def _leave(self) -> None:
-        self._briefly(processes.leave)
-
-    def _briefly(self, verb: Any) -> None:
-        """Do something with this worker's process row on a connection of its own; it does not matter if that fails."""
-        if self._process_id is None:
-            return
-        try:
-            session = connect(self._url, self._schema, "worker")
-            try:
-                verb(session, self._process_id)
-            finally:
-                session.close()
-        except (*CONNECTION_LOST, DatabaseError) as error:
-            log.debug("the worker's process row could not be written: %s", error)

@@ -74,6 +74,10 @@ class Cron:
         """The ticks strictly between the two, rising, in UTC, computed as they are asked for."""
         return map(instant, walk.ticks_between(self._route, *_bounds(after, before)))
 
+    def count(self, after: datetime, before: datetime) -> int:
+        """How many ticks there are strictly between the two; takes its time by days and not by ticks."""
+        return walk.count_between(self._route, *_bounds(after, before))
+
     def skipped_in_gap(self, after: datetime, before: datetime) -> Iterator[datetime]:
         """What `gap="skip"` leaves out strictly between the two: for each gap the first instant after it.
 

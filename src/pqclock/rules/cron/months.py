@@ -97,6 +97,19 @@ class Days:
         start = (SHORTEST[month - 1] - 28) * 7
         return self.masks[start : start + 7]
 
+    def count(self, first: int, beyond: int) -> int:
+        """How many dates match, from `first` up to but not `beyond`."""
+        if first >= beyond:
+            return 0
+        begin, end = date.fromordinal(first), date.fromordinal(beyond - 1)
+        found = 0
+        for index in range(begin.year * 12 + begin.month - 1, end.year * 12 + end.month):
+            if index % 12 + 1 in self.months:
+                day_zero, shape = month_at(index)
+                mask = self.masks[shape] & ((2 << min(beyond - day_zero, 31)) - 1)
+                found += (mask >> max(first - day_zero + 1, 0)).bit_count()
+        return found
+
     def next(self, ordinal: int) -> int:
         """The first matching date from `ordinal` on, or 0 if the calendar ends before."""
         if ordinal > LAST_ORDINAL:

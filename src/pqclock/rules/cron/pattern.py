@@ -47,6 +47,15 @@ class Pattern:
             found = self.days.previous(day - 1)
         return found * DAY + self.times.last if found else 0
 
+    def count(self, low: int, high: int) -> int:
+        """How many local seconds are named from `low` up to but not `high`."""
+        if low >= high:
+            return 0
+        (first, at), (last, end) = divmod(low, DAY), divmod(high, DAY)
+        whole = self.days.count(first, last) * self.times.total
+        before = self.days.count(first, first + 1) * self.times.below(at)
+        return whole - before + (self.days.count(last, last + 1) * self.times.below(end) if end else 0)
+
 
 @lru_cache(maxsize=1024)
 def compiled(parts: tuple[str, ...]) -> Pattern:

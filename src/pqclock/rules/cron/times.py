@@ -21,6 +21,23 @@ class Times:
     def last(self) -> int:
         return _highest(self.hours) * 3600 + _highest(self.minutes) * 60 + _highest(self.seconds)
 
+    @property
+    def total(self) -> int:
+        """How many there are in a day."""
+        return self.hours.bit_count() * self.minutes.bit_count() * self.seconds.bit_count()
+
+    def below(self, at: int) -> int:
+        """How many come before `at`."""
+        hour, rest = divmod(at, 3600)
+        minute, second = divmod(rest, 60)
+        in_hour = in_minute = 0
+        if self.hours >> hour & 1:
+            in_hour = (self.minutes & ((1 << minute) - 1)).bit_count() * self.seconds.bit_count()
+            if self.minutes >> minute & 1:
+                in_minute = (self.seconds & ((1 << second) - 1)).bit_count()
+        before = (self.hours & ((1 << hour) - 1)).bit_count() * self.minutes.bit_count() * self.seconds.bit_count()
+        return before + in_hour + in_minute
+
     def next(self, at: int) -> int:
         """The first time from `at` on, or -1."""
         hour, rest = divmod(at, 3600)

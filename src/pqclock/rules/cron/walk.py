@@ -69,6 +69,18 @@ def ticks_between(route: Route, after: int, before: int) -> Iterator[int]:
         tick = tick_after(route, tick)
 
 
+def count_between(route: Route, after: int, before: int) -> int:
+    """How many ticks come after `after` and before `before`: by days and spans, not one by one."""
+    pattern, found = route.pattern, 0
+    for year in range(date_of(after).year, date_of(before).year + 1):
+        for span in spans(route.zone, year, route.fold):
+            low, high = max(span.low, after + 1 + span.offset), min(span.high, before + span.offset)
+            found += pattern.count(low, high)
+            if route.shifts and after < span.start < before and is_skipping(pattern, span):
+                found += not _names_start(pattern, span)
+    return found
+
+
 def is_skipping(pattern: Pattern, span: Span) -> bool:
     """Whether the gap at the start of the span skips a named time."""
     return bool(span.gap) and pattern.next(span.gap) < span.start + span.offset

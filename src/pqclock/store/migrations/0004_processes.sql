@@ -7,6 +7,7 @@ CREATE TABLE {schema}.process (
     host          text NOT NULL,
     code_version  text NOT NULL,
     doing         text,
+    token         text,
     started_at    timestamptz NOT NULL,
     beat_at       timestamptz NOT NULL,
     CONSTRAINT process_kind_is_known CHECK (kind IN ('clock', 'worker'))

@@ -66,6 +66,20 @@ AS $$
     )
 $$;
 
+-- The daily partitions that should exist and do not, the nearest days first.
+CREATE FUNCTION {schema}.wanted_partitions(first date, last date) RETURNS TABLE (parent text, instant text, day date)
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.relname::text, a.attname::text, d.day
+    FROM pg_partitioned_table AS p
+    JOIN pg_class AS c ON c.oid = p.partrelid
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+    CROSS JOIN (SELECT generate_series(first, last, interval '1 day')::date AS day) AS d
+    WHERE c.relnamespace = to_regnamespace('{schema}') AND p.partstrat = 'r'
+      AND to_regclass(format('{schema}.%I', c.relname || '_' || to_char(d.day, 'YYYYMMDD'))) IS NULL
+    ORDER BY d.day, c.relname
+$$;
+
 -- Creates the partition of one day of one partitioned table, moving out of its DEFAULT partition what arrived there in
 -- the meantime; false when it exists already.
 CREATE FUNCTION {schema}.create_day_partition(parent text, instant text, day date) RETURNS boolean
@@ -79,6 +93,8 @@ BEGIN
     IF to_regclass(format('{schema}.%I', part)) IS NOT NULL THEN
         RETURN false;
     END IF;
+    -- Rows that arrive meanwhile would stand in the way of the new partition's bounds.
+    EXECUTE format('LOCK TABLE {schema}.%I IN SHARE ROW EXCLUSIVE MODE', parent || '_default');
     EXECUTE format('CREATE TABLE {schema}.%I (LIKE {schema}.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent);
     EXECUTE format('WITH moved AS (DELETE FROM {schema}.%I WHERE %I >= %L AND %I < %L RETURNING *)
                     INSERT INTO {schema}.%I SELECT * FROM moved',

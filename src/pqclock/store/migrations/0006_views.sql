@@ -1,3 +1,18 @@
+-- The waiting jobs of ticks, never tried yet, with the defaults that hold now: schedule > published task > built-in.
+CREATE VIEW {schema}.tick_defaults AS
+SELECT j.id AS job_id,
+       coalesce(s.definition ->> 'queue', t.queue, 'default') AS queue,
+       coalesce((s.definition ->> 'priority')::smallint, t.priority, 0::smallint) AS priority,
+       coalesce((s.definition ->> 'max_attempts')::smallint, t.max_attempts, 1::smallint) AS max_attempts,
+       coalesce(
+           CASE WHEN s.definition ? 'labels' THEN ARRAY(SELECT jsonb_array_elements_text(s.definition -> 'labels')) END,
+           t.labels, ARRAY[]::text[]
+       ) AS labels
+FROM {schema}.job AS j
+JOIN {schema}.schedule AS s ON s.id = j.schedule_id
+LEFT JOIN {schema}.task AS t ON t.name = j.task
+WHERE j.tick IS NOT NULL AND j.attempt = 0;
+
 -- For people who ask in SQL. The columns of these views are part of the public contract.
 
 CREATE VIEW {schema}.jobs AS
