@@ -110,8 +110,7 @@ def _database(server_url: str, template: str) -> Iterator[str]:
 
 def in_database(url: str, name: str) -> str:
     """The same server, another database."""
-    params = {**psycopg.conninfo.conninfo_to_dict(clean_url(url)), "dbname": name}
-    return psycopg.conninfo.make_conninfo(**params)
+    return psycopg.conninfo.make_conninfo(clean_url(url), dbname=name)
 
 
 ROOT = Path(__file__).parents[1]

@@ -71,7 +71,7 @@ def _take(member: Path, files: dict[str, tuple[str, bytes]], findings: list[Find
         findings.append(bad.finding)
 
 
-class _BadPath(Exception):  # noqa: N818 (it becomes a finding)
+class _BadPath(Exception):
     def __init__(self, path: Path, message: str, severity: str = "error") -> None:
         super().__init__(message)
         self.finding = Finding(

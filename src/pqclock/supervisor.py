@@ -6,15 +6,15 @@ child stops. A dead worker's jobs are given back at once, because its parent kno
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
+import secrets
 import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO
 
 from pqclock.loop import Wakeup
@@ -23,12 +23,16 @@ from pqclock.store.database import CONNECTION_LOST, DatabaseError, connect
 
 log = logging.getLogger("pqclock.supervisor")
 
-# A child that ends with one of these has said why, and would say it again.
+# A child that ends with one of these has said why.
 REFUSALS = (2, 3, 4)
 SETTLED_AFTER = 3.0
 RESTART_LIMIT = 5.0
 LOOK_EVERY = 1.0
 KILL_AFTER = 10.0
+# What a child's first connection may take beyond the wait for it.
+WAIT_MARGIN = 30.0
+# How long an end at once may be held up for the sake of the jobs.
+BURY_WITHIN = 1.0
 
 
 @dataclass(slots=True)
@@ -38,34 +42,39 @@ class Child:
     name: str
     command: Sequence[str]
     process: subprocess.Popen[bytes] | None = None
+    token: str = ""
     started_at: float = 0.0
     restart_at: float = 0.0
-    deaths: int = field(default=0)
+    lives: int = 0
+    early_deaths: int = 0
 
 
 class Supervisor:
-    """Keeps children alive until `stop()`."""
+    """Keeps children alive until `stop()`; `wait` is how long a child waits for its first connection."""
 
     def __init__(
         self,
         children: Sequence[Child],
         environment: Mapping[str, str],
         *,
+        wait: float,
         stop_timeout: float,
-        on_death: Callable[[int], None],
+        on_death: Callable[[Sequence[str]], None],
         output: IO[bytes] | None = None,
     ) -> None:
         self._children = list(children)
         self._environment = {**os.environ, **environment}
+        self._wait = wait
         self._stop_timeout = stop_timeout
         self._on_death = on_death
         self._output = output
         self._wakeup = Wakeup()
-        self._stopping = threading.Event()
+        # Plain, as signal handlers set it: the lock of an Event may be held by what they interrupt.
+        self._stopping = False
 
     def stop(self) -> None:
         """Have `run()` stop the children and return; callable from any thread and from signal handlers."""
-        self._stopping.set()
+        self._stopping = True
         self._wakeup.wake()
 
     def wake(self) -> None:
@@ -79,46 +88,61 @@ class Supervisor:
                 child.process.send_signal(number)
 
     def run(self) -> int:
-        """Keep the children alive; gives 0 after `stop()`, or the exit code of a child that refused to run."""
+        """Keep the children alive; gives 0 after `stop()`, or the exit code of a child that refused to begin."""
         code = 0
-        while not self._stopping.is_set():
-            for child in self._children:
-                code = self._tend(child)
-                if code:
-                    self._stopping.set()
-                    break
-            if not self._stopping.is_set():
-                self._wakeup.wait(self._seconds_until_restart())
-        self._end_children()
-        self._wakeup.close()
+        try:
+            while not self._stopping and not code:
+                code = self._tend_all()
+                if not self._stopping and not code:
+                    self._wakeup.wait(self._seconds_until_restart())
+        finally:
+            self._end_children()
+            self._wakeup.close()
         return code
 
+    def _tend_all(self) -> int:
+        for child in self._children:
+            code = self._tend(child)
+            if code or self._stopping:
+                return code
+        return 0
+
     def _tend(self, child: Child) -> int:
-        """Start a child that does not run; gives the exit code of one that must not be started again."""
+        """Start a child that does not run; gives the exit code of one that refused to begin at all."""
         if child.process is not None:
             status = child.process.poll()
             if status is None:
                 return 0
             lived = time.monotonic() - child.started_at
             self._bury(child)
-            if status in REFUSALS or (status == 1 and lived < SETTLED_AFTER):
+            if self._refused(child, status, lived):
                 return status
             self._plan_restart(child, status, lived)
         if time.monotonic() >= child.restart_at:
             self._start(child)
         return 0
 
+    def _refused(self, child: Child, status: int, lived: float) -> bool:
+        """Whether a child would only say the same again: in later lives the reason may pass, as an outage does."""
+        if child.lives > 1:
+            return False
+        if status in REFUSALS:
+            return lived < self._wait + WAIT_MARGIN
+        return status == 1 and lived < SETTLED_AFTER
+
     def _plan_restart(self, child: Child, status: int, lived: float) -> None:
-        child.deaths = 0 if lived > SETTLED_AFTER else child.deaths + 1
-        pause = min(0.1 * 2.0**child.deaths, RESTART_LIMIT) if child.deaths else 0.0
+        child.early_deaths = 0 if lived > SETTLED_AFTER else child.early_deaths + 1
+        pause = min(0.1 * 2.0**child.early_deaths, RESTART_LIMIT) if child.early_deaths else 0.0
         child.restart_at = time.monotonic() + pause
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with code {status}"
-        log.warning("the %s %s and is started again", child.name, how)
+        level = logging.ERROR if status > 0 else logging.WARNING
+        log.log(level, "the %s %s and is started again in %.1f s", child.name, how, pause)
 
     def _start(self, child: Child) -> None:
+        child.token = secrets.token_hex(16)
         child.process = subprocess.Popen(
             child.command,
-            env=self._environment,
+            env={**self._environment, processes.TOKEN_VARIABLE: child.token},
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=self._output,
@@ -126,14 +150,15 @@ class Supervisor:
             start_new_session=True,
         )
         child.started_at = time.monotonic()
+        child.lives += 1
         log.debug("started the %s as process %s", child.name, child.process.pid)
 
     def _bury(self, child: Child) -> None:
         assert child.process is not None
         if child.process.stdin is not None:
             child.process.stdin.close()
-        self._on_death(child.process.pid)
         child.process = None
+        self._on_death([child.token])
 
     def _seconds_until_restart(self) -> float:
         pauses = [c.restart_at - time.monotonic() for c in self._children if c.process is None]
@@ -152,24 +177,40 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
             if child.process.returncode:
-                self._on_death(child.process.pid)
+                self._on_death([child.token])
 
     def kill(self) -> None:
-        """End every child at once."""
+        """End every child at once, and have their jobs given back if the database answers soon."""
+        living = [child.token for child in self._children if child.process is not None]
         self.forward(signal.SIGKILL)
+        if not living:
+            return
+        buried = _thread.allocate_lock()
+        buried.acquire()
+
+        def bury() -> None:
+            try:
+                self._on_death(living)
+            finally:
+                buried.release()
+
+        # In a handler, so not by `threading`: its locks may be held by what the signal interrupted.
+        _thread.start_new_thread(bury, ())
+        buried.acquire(timeout=BURY_WITHIN)
 
 
-def bury_in(url: str, schema: str) -> Callable[[int], None]:
+def bury_in(url: str, schema: str) -> Callable[[Sequence[str]], None]:
     """What to do at a child's death: have the database give its jobs to others at once, if it can be reached."""
 
-    def bury(pid: int) -> None:
+    def bury(tokens: Sequence[str]) -> None:
         try:
             session = connect(url, schema, "supervisor")
             try:
-                processes.bury(session, socket.gethostname(), pid)
+                for token in tokens:
+                    processes.bury(session, token)
             finally:
                 session.close()
         except (*CONNECTION_LOST, DatabaseError) as error:
-            log.debug("the death of process %s could not be written: %s", pid, error)
+            log.debug("the death of a child could not be written: %s", error)
 
     return bury

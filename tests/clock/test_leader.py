@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pqclock.clock import leader as leader_module
 from pqclock.clock.leader import Leader, TermOver
-from pqclock.store import jobs, leadership, processes
+from pqclock.store import jobs, leadership, processes, schedules
+from pqclock.store.database import Session
 from store.samples import a_worker, claim, enqueue
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ def in_office(database: Database) -> Leader:
 
 def silent_worker_with_a_job(database: Database) -> int:
     """A worker whose last beat is a minute old and that runs a job."""
-    now = database.value("SELECT clock_timestamp()")
-    worker = a_worker(database.session, now - timedelta(minutes=1))  # type: ignore[operator]
-    enqueue(database.session, jobs.NewJob("mail", "{}"), now=now)  # type: ignore[arg-type]
-    claim(database.session, worker, now=now)  # type: ignore[arg-type]
+    now = schedules.database_now(database.session)
+    worker = a_worker(database.session, now - timedelta(minutes=1))
+    enqueue(database.session, jobs.NewJob("mail", "{}"), now=now)
+    claim(database.session, worker, now=now)
     return worker
 
 
@@ -59,11 +60,11 @@ def test_a_step_of_the_databases_clock_begins_the_watch_anew(
     office.turn()
     real = leadership.beat
 
-    def stepped(session: object, epoch: int) -> object:
-        now = real(session, epoch)  # type: ignore[arg-type]
+    def stepped(session: Session, epoch: int) -> datetime | None:
+        now = real(session, epoch)
         return None if now is None else now + timedelta(hours=1)
 
-    monkeypatch.setattr(leader_module.leadership, "beat", stepped)
+    monkeypatch.setattr(leadership, "beat", stepped)
     monkeypatch.setattr(leader_module, "BEAT_EVERY", 0.0)
     office._next_beat = 0.0
     office.turn()

@@ -16,7 +16,7 @@ T = TypeVar("T")
 APP = "processes.apps:app"
 
 
-def eventually(condition: Callable[[], T], within: float = 15.0) -> T:
+def eventually(condition: Callable[[], T | None], within: float = 15.0) -> T:
     """What `condition` gives once it is true; the test fails when that takes too long."""
     deadline = time.monotonic() + within
     while True:

@@ -140,12 +140,12 @@ def test_an_instant_at_the_beginning_of_the_calendar_is_taken(database: Database
 def test_older_files_are_applied_only_on_purpose(database: Database) -> None:
     applied(database, HOURLY, content="old")
     applied(database, MINUTELY, content="new")
-    assert applied(database, HOURLY, content="old", explicit=False).superseded
+    assert applied(database, HOURLY, content="old", explicit=False).difference is None
     assert database.value("SELECT definition ->> 'cron' FROM pqclock.schedule") == "* * * * *"
-    assert not applied(database, MINUTELY, content="new", explicit=False).superseded
-    assert not applied(database, HOURLY, content="old").superseded
+    assert applied(database, MINUTELY, content="new", explicit=False).difference is not None
+    assert applied(database, HOURLY, content="old").difference is not None
     assert schedules.applied_contents(database.session, "default") == ["new", "old"]
-    assert applied(database, MINUTELY, content="new", explicit=False).superseded
+    assert applied(database, MINUTELY, content="new", explicit=False).difference is None
 
 
 def test_a_set_touches_only_its_own_schedules(database: Database) -> None:

@@ -95,7 +95,7 @@ def test_a_claimed_job_tells_what_its_worker_needs(database: Database) -> None:
     (job_id,) = enqueue(database.session, new(args='{"to": "a"}', queue="mice", labels='["x"]', max_attempts=3))
     (job,) = claim(database.session, worker_id=5, lease=77, now=NOW + SECOND)
     assert job == ClaimedJob(
-        id=job_id, task="mail", args={"to": "a"}, queue="mice", priority=0, labels=["x"], attempt=1, max_attempts=3,
+        id=job_id, task="mail", args='{"to": "a"}', queue="mice", priority=0, labels=["x"], attempt=1, max_attempts=3,
         crashes=0, lease=77, run_at=NOW, schedule_id=None, tick=None, claimed_at=NOW + SECOND,
         ready_seq=job.ready_seq, schedule_key=None,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -152,6 +153,7 @@ def test_closing_while_others_enqueue_fails_nobody_and_leaves_nothing(
         thread.start()
     while any(thread.is_alive() for thread in threads):
         app.close()
+        time.sleep(0.03)
     for thread in threads:
         thread.join()
     app.close()

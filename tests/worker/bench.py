@@ -29,14 +29,15 @@ class Bench:
         self.raised: BaseException | None = None
         self._threads: list[tuple[Worker, threading.Thread]] = []
 
-    def start(self, pools: str = "*:2", stop_timeout: float = 1.0) -> Worker:
+    def start(self, pools: str = "*:2", stop_timeout: float = 1.0, *, wait: bool = True) -> Worker:
         """Start a worker, and wait until it is there."""
         worker = Worker(self.app, self.database.url, "pqclock", parse_pools(pools), timedelta(seconds=stop_timeout))
         thread = threading.Thread(target=self._run, args=[worker])
         self._threads.append((worker, thread))
         thread.start()
         count = len(self._threads)
-        eventually(lambda: self.database.value("SELECT count(*) FROM pqclock.process") == count)
+        if wait:
+            eventually(lambda: self.database.value("SELECT count(*) FROM pqclock.process") == count)
         return worker
 
     def _run(self, worker: Worker) -> None:

@@ -18,7 +18,7 @@ from worker.bench import Bench, messages
 def test_a_reason_that_is_no_text_cancels(bench: Bench) -> None:
     @bench.app.task("t")
     def handler() -> None:
-        raise Cancel(ValueError("why"))  # type: ignore[arg-type]
+        raise Cancel(ValueError("why"))
 
     bench.start("*:1")
     job_id = bench.put("t")
@@ -114,9 +114,9 @@ def test_arguments_that_cannot_be_read_fail_their_own_job_at_once(bench: Bench, 
     ids = [bench.put("t"), bench.put("t", UNREADABLE[kind]), bench.put("t", '{"n": 2}')]
     bench.start("*:3")
     assert [bench.comes_to(job_id, "succeeded", "failed") for job_id in ids] == ["succeeded", "failed", "succeeded"]
-    assert bench.database.rows("SELECT outcome, attempt, error_type FROM pqclock.attempt WHERE job_id = %s", ids[1]) == [
-        ("failed", 1, kind)
-    ]
+    assert bench.database.rows(
+        "SELECT outcome, attempt, error_type FROM pqclock.attempt WHERE job_id = %s", ids[1]
+    ) == [("failed", 1, kind)]
     assert "its arguments cannot be read" in bench.error(ids[1])
 
 

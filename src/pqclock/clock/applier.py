@@ -33,11 +33,6 @@ class Applied:
     difference: Difference | None
     withdrawn: int = 0
 
-    @property
-    def superseded(self) -> bool:
-        """The files are an older version than the one that rules."""
-        return self.difference is None
-
 
 def apply(
     session: Session,

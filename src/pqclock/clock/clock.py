@@ -96,7 +96,7 @@ class Clock:
                 return True
             if self.state != "standby":
                 self.state = "standby"
-                log.info("standing by: another clock leads")
+                log.info("standing by: %s", _who_leads(session))
             if time.monotonic() >= next_beat:
                 processes.beat(session, process_id)
                 next_beat = time.monotonic() + BEAT_EVERY
@@ -143,3 +143,12 @@ class Clock:
             if left <= 0:
                 return
             self._wakeup.wait(left, session.conn.fileno())
+
+
+def _who_leads(session: Session) -> str:
+    """Whose the lock is, in words; it is nobody's when it came free in between."""
+    holder = leadership.holder(session)
+    if holder is None:
+        return "the leader has just left"
+    name = holder.application_name or "a session without a name"
+    return f"{name} of role {holder.usename} leads, with server process {holder.pid}"

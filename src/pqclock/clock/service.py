@@ -9,6 +9,7 @@ from pqclock.address import Address
 from pqclock.clock.applier import Applied, apply
 from pqclock.clock.clock import Clock
 from pqclock.errors import PqclockError, ScheduleFileError
+from pqclock.loop import Stop, Wakeup
 from pqclock.rules.files import FileSet
 from pqclock.schedule_files import declared_paths, read_paths
 from pqclock.settings import Settings
@@ -17,6 +18,9 @@ from pqclock.store.database import DatabaseError, Session
 from pqclock.store.waiting import within
 
 log = logging.getLogger("pqclock.clock")
+
+# The watcher is woken for what it is to do; this only bounds a sleep.
+WATCHER_TURN = 60.0
 
 
 class ClockService:
@@ -27,12 +31,17 @@ class ClockService:
         self._address = address
         self._url = settings.clock_database_url or address.url
         self._clock = Clock(self._url, settings.schema)
-        self._reload = threading.Event()
-        self._stopped = threading.Event()
+        self._stop = Stop()
+        self._stop.hand_over(self._clock.stop)
+        # Plain, as a signal handler sets it: the lock of an Event may be held by what it interrupts.
+        self._reload_asked = False
+        self._watcher_wakeup = Wakeup()
 
     def run(self) -> None:
         """Connect, apply the files, lead or stand by. Raises DatabaseUnreachable, Refused or ScheduleFileError."""
-        session = within(self._settings.wait, self._connect)
+        session = within(self._settings.wait, self._connect, self._stop.wait)
+        if session is None:
+            return
         try:
             # Only the embedded server is ours to change unasked.
             if self._address.server is not None:
@@ -47,24 +56,24 @@ class ClockService:
 
     def stop(self) -> None:
         """Have `run()` return."""
-        self._stopped.set()
-        self._reload.set()
-        self._clock.stop()
+        self._stop.ask()
+        self._watcher_wakeup.wake()
 
     def reload(self) -> None:
         """Read the files again and apply them, beside the clock's own work."""
-        self._reload.set()
+        self._reload_asked = True
+        self._watcher_wakeup.wake()
 
     def _connect(self) -> Session:
         return leadership.connect_direct(self._url, self._settings.schema, "clock")
 
     def _watch(self) -> None:
-        while True:
-            self._reload.wait()
-            self._reload.clear()
-            if self._stopped.is_set():
-                return
-            self._apply_again()
+        while not self._stop.asked:
+            if self._reload_asked:
+                self._reload_asked = False
+                self._apply_again()
+            else:
+                self._watcher_wakeup.wait(WATCHER_TURN)
 
     def _apply_at_start(self, session: Session) -> None:
         """Broken files are no reason to stand still when older ones rule; when none do, they are."""

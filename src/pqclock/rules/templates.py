@@ -164,7 +164,7 @@ def _compile_text(text: str, path: tuple[str | int, ...], faults: list[TemplateF
     return Text(tuple(piece for piece in pieces if piece != ""))
 
 
-class _BadPiece(Exception):  # noqa: N818 (it becomes a TemplateFault)
+class _BadPiece(Exception):
     """A sentence about one pair of braces."""
 
 

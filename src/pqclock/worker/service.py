@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 from pqclock.address import Address
@@ -45,12 +46,19 @@ def load_app(place: str | None) -> App:
     return found
 
 
-def worker_service(settings: Settings, address: Address) -> Worker:
-    """A worker ready to run: its app is loaded, the database reached and its schema fit."""
+def worker_service(
+    settings: Settings, address: Address, stopped: Callable[[float], bool] | None = None
+) -> Worker | None:
+    """A worker ready to run: its app is loaded, the database reached and its schema fit.
+
+    None when `stopped`, which sleeps so many seconds, says that a stop was asked for before.
+    """
     app = load_app(settings.app)
     if not app.tasks:
         log.warning("app %s has no tasks: this worker will never claim a job", settings.app)
-    session = within(settings.wait, lambda: connect(address.url, settings.schema, "worker"))
+    session = within(settings.wait, lambda: connect(address.url, settings.schema, "worker"), stopped)
+    if session is None:
+        return None
     try:
         if address.server is not None:
             migrate.migrate(session)

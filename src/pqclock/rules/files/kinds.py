@@ -28,7 +28,7 @@ class Fault(NamedTuple):
     length: int = 0
 
 
-class BadValue(Exception):  # noqa: N818 (it becomes findings)
+class BadValue(Exception):
     """A value that its field cannot take."""
 
     def __init__(self, *faults: Fault) -> None:

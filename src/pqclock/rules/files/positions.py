@@ -54,7 +54,7 @@ class Place(NamedTuple):
     length: int
 
 
-class TooMuch(Exception):  # noqa: N818 (it is a verdict about the document)
+class TooMuch(Exception):
     """The document goes beyond a limit; `offset` says where."""
 
     def __init__(self, message: str, offset: int) -> None:
@@ -62,7 +62,7 @@ class TooMuch(Exception):  # noqa: N818 (it is a verdict about the document)
         self.offset = offset
 
 
-class _Lost(Exception):  # noqa: N818 (it never leaves this module)
+class _Lost(Exception):
     """The text is not understood from here on."""
 
 

@@ -72,6 +72,7 @@ SELECT coalesce(q.name, l.queue) AS queue, q.paused_until, q.note,
 FROM live AS l FULL JOIN {schema}.queue AS q ON q.name = l.queue;
 
 CREATE VIEW {schema}.processes AS
-SELECT p.id, p.kind, p.pid, p.host, coalesce(p.id = l.process_id, false) AS leader,
-       CASE WHEN p.id = l.process_id THEN l.epoch END AS epoch, p.started_at, p.beat_at
-FROM {schema}.process AS p CROSS JOIN {schema}.leader AS l;
+SELECT p.id, p.kind, p.pid, p.host, l.epoch IS NOT NULL AS leader, l.epoch, p.started_at, p.beat_at
+FROM {schema}.process AS p
+-- One that stopped beating leads no more, whoever follows.
+LEFT JOIN {schema}.leader AS l ON l.process_id = p.id AND l.beat_at > now() - interval '10 seconds';
