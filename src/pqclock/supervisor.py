@@ -155,8 +155,7 @@ class Supervisor:
 
     def _bury(self, child: Child) -> None:
         assert child.process is not None
-        if child.process.stdin is not None:
-            child.process.stdin.close()
+        _close_pipe(child.process)
         child.process = None
         self._on_death([child.token])
 
@@ -176,6 +175,7 @@ class Supervisor:
                 log.warning("the %s does not stop and is killed", child.name)
                 child.process.kill()
                 child.process.wait()
+            _close_pipe(child.process)
             if child.process.returncode:
                 self._on_death([child.token])
 
@@ -197,6 +197,11 @@ class Supervisor:
         # In a handler, so not by `threading`: its locks may be held by what the signal interrupted.
         _thread.start_new_thread(bury, ())
         buried.acquire(timeout=BURY_WITHIN)
+
+
+def _close_pipe(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def bury_in(url: str, schema: str) -> Callable[[Sequence[str]], None]:

@@ -26,8 +26,8 @@ def enqueue(session: Session, *new_jobs: NewJob, now: datetime = NOW) -> list[in
     return [job_id for job_id, _ in jobs.insert(session, new_jobs, now=now)]
 
 
-def a_worker(session: Session, now: datetime = NOW) -> int:
-    return processes.register(session, "worker", pid=1, host="box", code_version="1", now=now)
+def a_worker(session: Session, now: datetime = NOW, token: str | None = None) -> int:
+    return processes.register(session, "worker", pid=1, host="box", code_version="1", token=token, now=now)
 
 
 def claim(

@@ -79,9 +79,9 @@ def test_a_finish_wakes_whoever_is_to_go_on(database: Database, heard: Callable[
 
 def test_a_burial_wakes_the_clock_and_a_rescue_the_queue(database: Database, heard: Callable[[], list[str]]) -> None:
     enqueue(database.session, new(queue="mice"))
-    claim(database.session, a_worker(database.session))
+    claim(database.session, a_worker(database.session, token="here"))
     heard()
-    processes.bury(database.session, "box", 1)
+    processes.bury(database.session, "here")
     assert heard() == ["rescue"]
     jobs.rescue(database.session, 10, now=NOW)
     assert heard() == ["ready mice"]

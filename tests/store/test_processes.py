@@ -34,14 +34,15 @@ def test_no_other_kind_of_process_is_entered(database: Database) -> None:
 
 
 def test_the_dead_do_not_beat_again_and_lose_their_jobs_at_once(database: Database) -> None:
-    dead, same_pid_elsewhere = a_worker(database.session), a_worker(database.session)
-    database.session.conn.execute("UPDATE pqclock.process SET host = 'other' WHERE id = %s", [same_pid_elsewhere])
+    same_pid_elsewhere, unsupervised = (a_worker(database.session, token=token) for token in ("elsewhere", None))
+    dead = a_worker(database.session, token="here")
     enqueue(database.session, new())
     (lost,) = claim(database.session, dead)
-    assert processes.bury(database.session, "box", 1) == [dead]
-    assert processes.bury(database.session, "box", 1) == []
+    assert processes.bury(database.session, "here") == [dead]
+    assert processes.bury(database.session, "here") == []
     assert processes.beat(database.session, dead, now=NOW) is None
     assert processes.beat(database.session, same_pid_elsewhere, now=NOW) == NOW
+    assert processes.beat(database.session, unsupervised, now=NOW) == NOW
     assert jobs.rescue(database.session, 10, now=NOW) == [(lost.id, "ready")]
 
 

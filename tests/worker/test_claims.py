@@ -37,12 +37,13 @@ def test_a_claim_locks_no_more_than_it_takes(database: Database, pool: str, queu
     assert [mine, theirs, third] == [ids[:2], ids[2:4], ids[4:6]]
 
 
-def test_a_claim_finds_what_lies_behind_a_large_one(database: Database) -> None:
+@pytest.mark.parametrize(("large", "small"), [(50, 1), (50, 50), (200, 200)])
+def test_a_claim_finds_what_lies_behind_another(database: Database, large: int, small: int) -> None:
     ids = put(database, "ab", 300)
     other = database.connect()
     with database.session.transaction():
-        assert claim(database.session, "a,b:200", 200) == ids[:200]
-        assert claim(other, "a,b:2", 2, worker_id=2) == ids[200:202]
+        assert claim(database.session, f"a,b:{large}", large) == ids[:large]
+        assert claim(other, f"a,b:{small}", small, worker_id=2) == ids[large : large + small]
     other.close()
 
 

@@ -299,6 +299,34 @@ def test_a_worker_that_works_survives_any_error(
     assert len([record for record in caplog.records if record.exc_info and record.levelno == logging.ERROR]) == 2
 
 
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_job_for_which_no_thread_can_be_started_runs_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, colour: str
+) -> None:
+    @bench.app.task("sync")
+    def handler() -> None:
+        pass
+
+    @bench.app.task("async")
+    async def async_handler() -> None:
+        pass
+
+    bench.start("*:1")
+    failures = [RuntimeError("can't start new thread")]
+    start = threading.Thread.start
+
+    def out_of_threads(thread: threading.Thread) -> None:
+        if failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", out_of_threads)
+    for job_id in (bench.put(colour), bench.put(colour)):
+        assert bench.comes_to(job_id, "succeeded") == "succeeded"
+    assert not failures
+    assert bench.database.rows("SELECT DISTINCT attempt FROM pqclock.jobs") == [(1,)]
+
+
 def test_a_worker_that_never_worked_says_why_and_ends(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def faulty(*_args: Any, **_options: Any) -> Any:
         raise RuntimeError("from the start")

@@ -9,55 +9,70 @@ from pathlib import Path
 import click
 
 from pqclock import signals
+from pqclock.address import Address
 from pqclock.cli.embedding import find_or_start
 from pqclock.cli.options import Asked
 from pqclock.cli.output import VERSION, plain
 from pqclock.cli.roles import clock_child, environment, worker_child
 from pqclock.clock.service import apply_files
-from pqclock.demo.run import Demo, Summary, demo_settings
+from pqclock.demo.run import Demo, Summary, be_the_only_one, demo_settings
 from pqclock.demo.view import milliseconds
+from pqclock.loop import Stop
 from pqclock.settings import Settings
 from pqclock.store import migrate
-from pqclock.store.database import connect
+from pqclock.store.database import Session, connect
 from pqclock.store.waiting import within
 from pqclock.supervisor import Supervisor, bury_in
 
 
 def demonstrate(asked: Asked, length: timedelta | None) -> int:
     """Run the demo for so long, or until it is interrupted, and tell what it came to."""
+    stop = Stop()
+    signals.on_stop(stop.ask)
     settings = demo_settings(asked.settings)
     address = find_or_start(settings)
-    log_path = Path(settings.folder) / "demo.log"
     try:
-        _put_up(settings, address.url)
-        log_path.parent.mkdir(exist_ok=True)
-        with log_path.open("wb") as log:
-            supervisor = Supervisor(
-                [clock_child(settings), worker_child(settings, 1)],
-                environment(settings, address),
-                stop_timeout=settings.stop_timeout.total_seconds(),
-                on_death=bury_in(address.url, settings.schema),
-                output=log,
-            )
-            seconds = None if length is None else length.total_seconds()
-            demo = Demo(address.url, settings.schema, supervisor, seconds, watch=not asked.json)
-            signals.on_stop(demo.stop, supervisor.kill)
-            click.echo(f"pqclock: the clock and the worker write to {log_path}", err=True)
-            summary = demo.run()
+        session = within(settings.wait, lambda: connect(address.url, settings.schema, "demo"), stop.wait)
+        if session is None:
+            return 0
+        try:
+            _put_up(settings, session)
+            summary = _run(asked, settings, address, session, length, stop)
+        finally:
+            session.close()
     finally:
         address.close()
     _tell(asked, summary)
     return 0
 
 
-def _put_up(settings: Settings, url: str) -> None:
+def _put_up(settings: Settings, session: Session) -> None:
     """Apply the demo's schedules, whatever became of them when an earlier demo ended."""
-    session = within(settings.wait, lambda: connect(url, settings.schema, "demo"))
-    try:
-        migrate.check_schema(session)
-        apply_files(session, settings, explicit=True)
-    finally:
-        session.close()
+    migrate.check_schema(session)
+    be_the_only_one(session)
+    apply_files(session, settings, explicit=True)
+
+
+def _run(
+    asked: Asked, settings: Settings, address: Address, session: Session, length: timedelta | None, stop: Stop
+) -> Summary:
+    log_path = Path(settings.folder) / "demo.log"
+    log_path.parent.mkdir(exist_ok=True)
+    with log_path.open("wb") as log:
+        supervisor = Supervisor(
+            [clock_child(settings), worker_child(settings, 1)],
+            environment(settings, address),
+            wait=settings.wait.total_seconds(),
+            stop_timeout=settings.stop_timeout.total_seconds(),
+            on_death=bury_in(address.url, settings.schema),
+            output=log,
+        )
+        seconds = None if length is None else length.total_seconds()
+        demo = Demo(session, supervisor, seconds, watch=not asked.json)
+        signals.on_stop(stop.ask, supervisor.kill)
+        stop.hand_over(demo.stop)
+        click.echo(f"pqclock: the clock and the worker write to {log_path}", err=True)
+        return demo.run()
 
 
 def _tell(asked: Asked, summary: Summary) -> None:

@@ -38,6 +38,7 @@ def clock(asked: Asked, supervised: bool) -> int:
     """
     from pqclock import signals
     from pqclock.clock.service import ClockService
+    from pqclock.store.processes import TOKEN_VARIABLE
 
     address = _prepare(asked.settings)
     service = ClockService(asked.settings, address)
@@ -45,6 +46,9 @@ def clock(asked: Asked, supervised: bool) -> int:
     signals.on_hangup(service.reload)
     if supervised:
         signals.stop_with_parent(service.stop)
+    else:
+        # One that a job's handler starts inherits its worker's token, but is not that worker's supervisor's child.
+        os.environ.pop(TOKEN_VARIABLE, None)
     service.run()
     return 0
 
@@ -184,12 +188,18 @@ def _worker_children(settings: Settings) -> list[Child]:
 def _work(settings: Settings) -> int:
     """The child's part: one worker in this process."""
     from pqclock import signals
+    from pqclock.loop import Stop
+
+    stop = Stop()
+    signals.on_stop(stop.ask)
+    signals.on_hangup(lambda: None)
+    signals.stop_with_parent(stop.ask)
     from pqclock.worker.service import worker_service
 
-    work = worker_service(settings, _prepare(settings))
-    signals.on_stop(work.stop)
-    signals.on_hangup(lambda: None)
-    signals.stop_with_parent(work.stop)
+    work = worker_service(settings, _prepare(settings), stop.wait)
+    if work is None:
+        return 0
+    stop.hand_over(work.stop)
     if not work.run():
         # Handlers that do not end would keep the process; their jobs have gone back already.
         sys.stderr.flush()
@@ -211,6 +221,7 @@ def _supervisor(settings: Settings, address: Address, children: list[Child]) -> 
     return Supervisor(
         children,
         environment(settings, address),
+        wait=settings.wait.total_seconds(),
         stop_timeout=settings.stop_timeout.total_seconds(),
         on_death=bury_in(address.url, settings.schema),
     )

@@ -78,8 +78,9 @@ class Clock:
         try:
             listen(session)
             process_id = processes.register(
-                session, "clock", pid=os.getpid(), host=socket.gethostname(), code_version=__version__
-            )
+                session, "clock", pid=os.getpid(), host=socket.gethostname(), code_version=__version__,
+                token=os.environ.get(processes.TOKEN_VARIABLE),
+            )  # fmt: skip
             self._failures, self._lived = 0, True
             if self._stand_by(session, process_id):
                 self._lead(session, process_id)

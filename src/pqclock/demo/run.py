@@ -1,4 +1,7 @@
-"""Run the demo: a clock, a worker with two pools, and the view; at the end a summary, and everything is put away."""
+"""Run the demo: a clock, a worker with two pools, and the view; at the end a summary, and everything is put away.
+
+One demo runs at a time on a schema: another one would share its set, and put away what the first one still shows.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from rich.live import Live
 from pqclock.clock.applier import apply
 from pqclock.demo.jobs import app
 from pqclock.demo.view import Scene, draw
-from pqclock.errors import PqclockError
+from pqclock.errors import PqclockError, Refused
 from pqclock.loop import Wakeup
 from pqclock.settings import Settings
-from pqclock.store import jobs, lateness, listings, schedules
-from pqclock.store.database import Session, connect
+from pqclock.store import alone, jobs, lateness, listings, schedules
+from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session
 from pqclock.supervisor import Supervisor
 
 SET = "demo"
@@ -62,22 +65,30 @@ def schedule_file() -> Path:
     return packaged if packaged.exists() else Path(__file__).parents[3] / "schedules" / "demo.toml"
 
 
-class Demo:
-    """One run of the demo on a migrated database; `run()` until its time is over or `stop()`."""
+def be_the_only_one(session: Session) -> None:
+    """Hold the demo's place until the session ends; raises Refused when another demo holds it."""
+    if not alone.take(session, "demo"):
+        raise Refused("a demo runs on this database already: end that one first")
 
-    def __init__(self, url: str, schema: str, supervisor: Supervisor, seconds: float | None, *, watch: bool) -> None:
-        self._session = connect(url, schema, "demo")
+
+class Demo:
+    """One run of the demo, on a session that holds the demo's place; `run()` until its time is over or `stop()`."""
+
+    def __init__(self, session: Session, supervisor: Supervisor, seconds: float | None, *, watch: bool) -> None:
+        self._session = session
         self._supervisor = supervisor
         self._seconds = seconds
         self._watch = watch
         self._wakeup = Wakeup()
-        self._stopping = threading.Event()
+        # Plain, as a signal handler sets it: the lock of an Event may be held by what it interrupts.
+        self._stopping = False
         self._code = 0
+        self._failure: BaseException | None = None
         self._children = threading.Thread(target=self._keep_children, name="pqclock-demo", daemon=True)
 
     def stop(self) -> None:
         """Have `run()` come to its end."""
-        self._stopping.set()
+        self._stopping = True
         self._wakeup.wake()
 
     def run(self) -> Summary:
@@ -90,25 +101,41 @@ class Demo:
         finally:
             self._supervisor.stop()
             self._children.join()
-            with suppress(PqclockError):
+            with suppress(PqclockError, DatabaseError, *CONNECTION_LOST):
                 put_away(self._session)
-            self._session.close()
+            self._wakeup.close()
+        self._refuse_dead_children()
         return summary
 
     def _keep_children(self) -> None:
-        self._code = self._supervisor.run()
-        self.stop()
+        try:
+            self._code = self._supervisor.run()
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self.stop()
+
+    def _refuse_dead_children(self) -> None:
+        if self._failure is not None:
+            raise PqclockError(
+                f"the demo's clock and worker could not be kept running ({self._failure}): see the log named above"
+            ) from self._failure
+        if self._code:
+            raise PqclockError("the demo's clock or worker could not be started: see the log named above")
 
     def _wait_until_up(self) -> tuple[datetime, float]:
         """When a leader and a worker were both there, by the database's clock and by ours."""
         deadline = time.monotonic() + UP_WITHIN
-        while not self._stopping.is_set() and time.monotonic() < deadline:
+        while not self._stopping and time.monotonic() < deadline:
             rows = listings.processes(self._session).rows
             if any(row.leader for row in rows) and any(row.kind == "worker" for row in rows):
                 break
             self._wakeup.wait(0.05)
-        if self._code or time.monotonic() >= deadline:
-            raise PqclockError("the demo's clock or worker could not be started: see the log named above")
+        self._refuse_dead_children()
+        if time.monotonic() >= deadline:
+            raise PqclockError(
+                f"the demo's clock and worker were not up after {UP_WITHIN:g} s: see the log named above"
+            )
         return schedules.database_now(self._session), time.monotonic()
 
     def _show(self, since: datetime, begun: float) -> None:
@@ -138,7 +165,7 @@ class Demo:
         self._until_over(begun, print_new, pause=REFRESH)
 
     def _until_over(self, begun: float, step: Callable[[], None], *, pause: float) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             step()
             left = pause if self._seconds is None else begun + self._seconds - time.monotonic()
             if left <= 0:

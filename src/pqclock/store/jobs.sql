@@ -66,7 +66,8 @@ RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.a
 -- ready -> running for tasks this worker knows, in the named queues.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 -- Heads are read without locks, since most of them stay: a lock on them would hide them from every other claim. They are
--- more than are wanted, since the first may be in the hands of other claims, which take up to 200 at a time.
+-- more than are wanted, since other claims may have the first ones in their hands: many small ones, or one of the same
+-- size. With many more, the planner would rather read and sort the whole queue.
 heads AS MATERIALIZED (
     SELECT h.id, h.priority, h.ready_seq
     FROM unnest(%(queues)s::text[]) AS q (name)
@@ -74,15 +75,18 @@ heads AS MATERIALIZED (
         SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
         WHERE j.state = 'ready' AND j.queue = q.name AND j.task = ANY(%(tasks)s::text[])
           AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
-        ORDER BY j.priority, j.ready_seq LIMIT %(limit)s::bigint + 200
+        ORDER BY j.priority, j.ready_seq LIMIT %(limit)s::bigint * 2 + 50
     ) AS h
 ),
--- Locked one after the other until there are enough; the state is looked at again under the lock.
+-- Locked one after the other, in the order of the subquery, until there are enough: an ORDER BY beside the LIMIT could
+-- lock them all first. The state is looked at again under the lock.
 chosen AS MATERIALIZED (
-    SELECT j.id FROM heads AS h JOIN {schema}.job AS j ON j.id = h.id
-    WHERE j.state = 'ready'
-    ORDER BY h.priority, h.ready_seq LIMIT %(limit)s
-    FOR UPDATE OF j SKIP LOCKED
+    SELECT j.id
+    FROM (SELECT id FROM heads ORDER BY priority, ready_seq LIMIT %(limit)s::bigint * 2 + 50) AS h
+    CROSS JOIN LATERAL (
+        SELECT j.id FROM {schema}.job AS j WHERE j.id = h.id AND j.state = 'ready' FOR UPDATE SKIP LOCKED
+    ) AS j
+    LIMIT %(limit)s
 )
 UPDATE {schema}.job AS j
 SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,

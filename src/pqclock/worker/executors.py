@@ -20,7 +20,11 @@ class EventLoop:
 
     def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine; it must not raise."""
-        loop = self._started()
+        try:
+            loop = self._started()
+        except Exception:
+            coroutine.close()
+            raise
         loop.call_soon_threadsafe(self._spawn, coroutine)
 
     def cancel_all(self) -> None:
@@ -42,9 +46,14 @@ class EventLoop:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, args=[self._loop], name="pqclock-loop", daemon=True)
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=self._run, args=[loop], name="pqclock-loop", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
     @staticmethod

@@ -30,12 +30,29 @@ class WorkingPool:
             return queue in self.spec.queues
         return queue not in self.spec.excluded
 
-    def occupy(self) -> None:
+    def occupy(self) -> Seat:
         """An executor takes a job."""
         with self._lock:
             self._free -= 1
+        return Seat(self)
 
     def release(self) -> None:
         """An executor is free again."""
         with self._lock:
             self._free += 1
+
+
+class Seat:
+    """The place of one job at one of the pool's executors: freed once, however often it is tried."""
+
+    def __init__(self, pool: WorkingPool) -> None:
+        self.pool = pool
+        self._lock = threading.Lock()
+        self._taken = True
+
+    def leave(self) -> None:
+        """Free the executor."""
+        with self._lock:
+            taken, self._taken = self._taken, False
+        if taken:
+            self.pool.release()

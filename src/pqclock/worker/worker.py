@@ -23,7 +23,7 @@ from pqclock.worker import execution
 from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.held import Held, Holding
-from pqclock.worker.pool import WorkingPool
+from pqclock.worker.pool import Seat, WorkingPool
 from pqclock.worker.presence import Presence
 
 log = logging.getLogger("pqclock.worker")
@@ -62,10 +62,6 @@ class Worker:
         """Have `run()` finish what runs and return; callable from any thread and from signal handlers."""
         self._stopping = True
         self._wakeup.wake()
-
-    def free_executors(self) -> int:
-        """How many jobs more this worker could run now."""
-        return sum(pool.free for pool in self._pools)
 
     def run(self) -> bool:
         """Work until stopped; a lost database is retried for ever.
@@ -170,29 +166,35 @@ class Worker:
         return claimed
 
     def _dispatch(self, job: ClaimedJob, pool: WorkingPool) -> None:
+        task, seat = self._app.tasks[job.task], pool.occupy()
         self._held.add(job)
-        pool.occupy()
-        task = self._app.tasks[job.task]
-        if task.is_async:
-            self._event_loop.submit(self._run_async(task, job, pool))
-        else:
-            pool.threads.submit(self._run, task, job, pool)
+        try:
+            if task.is_async:
+                self._event_loop.submit(self._run_async(task, job, seat))
+            else:
+                pool.threads.submit(self._run, task, job, seat)
+        except Exception:
+            # No thread could be started. It may begin later all the same, and finds that it lost its job then.
+            if self._held.end(job):
+                self._give_back(Holding(job))
+            seat.leave()
+            raise
 
-    def _run(self, task: Task[..., Any], job: ClaimedJob, pool: WorkingPool) -> None:
+    def _run(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
         try:
             began = self._held.begin(job)
             if began is not None:
                 self._end(execution.run(task, job, self._clock.at(began), self._clock.now), job)
         finally:
-            self._release(pool)
+            self._release(seat)
 
-    async def _run_async(self, task: Task[..., Any], job: ClaimedJob, pool: WorkingPool) -> None:
+    async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
         try:
             began = self._held.begin(job)
             if began is not None:
                 self._end(await execution.run_async(task, job, self._clock.at(began), self._clock.now), job)
         finally:
-            self._release(pool)
+            self._release(seat)
 
     def _end(self, outcome: Outcome, job: ClaimedJob) -> None:
         """Hand the outcome over and tell of it, unless the job was taken back before."""
@@ -200,9 +202,9 @@ class Worker:
             self._finisher.put(outcome)
             execution.report(job, outcome)
 
-    def _release(self, pool: WorkingPool) -> None:
-        pool.release()
-        if pool.hungry or self._stopping:
+    def _release(self, seat: Seat) -> None:
+        seat.leave()
+        if seat.pool.hungry or self._stopping:
             self._wakeup.wake()
 
     def _sleep(self, session: Session) -> None:
