@@ -16,3 +16,14 @@ def bench(database: Database) -> Iterator[Bench]:
     bench = Bench(database)
     yield bench
     bench.end()
+
+
+@pytest.fixture
+def plain(bench: Bench) -> Bench:
+    """A bench with a task that is done at once."""
+
+    @bench.app.task("t")
+    def handler() -> int:
+        return 1
+
+    return bench

@@ -1,4 +1,4 @@
-"""What a lost connection, a refusal of the database and an error of our own do to jobs: nothing."""
+"""What a lost connection and an error of our own do to a worker and its jobs: nothing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,9 @@ import psycopg
 import pytest
 
 from pqclock.store import jobs, processes
-from pqclock.store.database import Session
-from pqclock.worker import finisher, presence
+from pqclock.worker import presence
 from processes.fleet import eventually
 from worker.bench import Bench, messages, reply_lost
-
-
-@pytest.fixture
-def plain(bench: Bench) -> Bench:
-    """A bench with a task that is done at once."""
-
-    @bench.app.task("t")
-    def handler() -> int:
-        return 1
-
-    return bench
 
 
 def test_jobs_of_a_claim_whose_reply_was_lost_run_after_the_reconnect(
@@ -77,198 +65,6 @@ def test_what_runs_and_what_is_not_written_yet_is_not_given_back(bench: Bench, m
     assert sorted(runs) == ["long", "short", "short"]
 
 
-def test_an_outcome_waits_while_the_database_is_read_only(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = threading.Event()
-    finish = jobs.finish
-
-    def read_only(session: Session, *args: Any, **options: Any) -> Any:
-        if not refused.is_set():
-            refused.set()
-            session.conn.execute("SET default_transaction_read_only = on")
-        return finish(session, *args, **options)
-
-    monkeypatch.setattr(jobs, "finish", read_only)
-    plain.start()
-    plain.comes_to(plain.put("t"), "succeeded")
-    assert refused.is_set()
-    assert plain.error(1) == "None"
-
-
-@pytest.mark.parametrize(
-    ("spoil", "mend"),
-    [
-        ("ALTER TABLE pqclock.attempt RENAME TO attempt_away", "ALTER TABLE pqclock.attempt_away RENAME TO attempt"),
-        (
-            "ALTER TABLE pqclock.attempt ADD CONSTRAINT no CHECK (false)",
-            "ALTER TABLE pqclock.attempt DROP CONSTRAINT no",
-        ),
-    ],
-)
-def test_outcomes_are_written_when_what_refused_them_is_gone(
-    plain: Bench, monkeypatch: pytest.MonkeyPatch, spoil: str, mend: str
-) -> None:
-    monkeypatch.setattr(finisher, "ASIDE_FOR", 0.3)
-    refusals: list[object] = []
-    finish = jobs.finish
-
-    def counting(*args: Any, **options: Any) -> Any:
-        try:
-            return finish(*args, **options)
-        except psycopg.Error as error:
-            refusals.append(error)
-            raise
-
-    monkeypatch.setattr(jobs, "finish", counting)
-    plain.start()
-    plain.database.session.conn.execute(spoil.encode())
-    job_id = plain.put("t")
-    eventually(lambda: len(refusals) >= 2)
-    assert plain.database.value("SELECT state::text FROM pqclock.job WHERE id = %s", job_id) == "running"
-    plain.database.session.conn.execute(mend.encode())
-    plain.comes_to(job_id, "succeeded")
-    assert plain.attempts(job_id) == ["succeeded"]
-
-
-SELECTIVE = "ALTER TABLE pqclock.job_history ADD CONSTRAINT no_seven CHECK (result IS DISTINCT FROM '7')"
-
-
-def test_one_refused_outcome_does_not_keep_the_others(bench: Bench) -> None:
-    gate = threading.Event()
-
-    @bench.app.task("t")
-    def handler(n: int) -> int:
-        gate.wait(10)
-        return n
-
-    bench.database.session.conn.execute(SELECTIVE.encode())
-    bench.start("*:4")
-    ids = [bench.put("t", f'{{"n": {n}}}') for n in (6, 7, 8)]
-    eventually(lambda: bench.database.value("SELECT count(*) FROM pqclock.job WHERE state = 'running'") == 3)
-    gate.set()
-    for job_id in ids:
-        bench.comes_to(job_id, "succeeded")
-    assert [bench.error(job_id) for job_id in ids] == ["None", "its outcome could not be stored", "None"]
-
-
-def test_a_loss_while_outcomes_are_written_one_by_one_loses_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = threading.Event()
-
-    @bench.app.task("t")
-    def handler(n: int) -> int:
-        gate.wait(10)
-        return n
-
-    singles: list[int] = []
-    finish = jobs.finish
-
-    def lossy(session: Session, outcomes: Any, *args: Any, **options: Any) -> Any:
-        if len(outcomes) == 1:
-            singles.append(outcomes[0].job_id)
-            if len(singles) == 2:
-                session.close()
-        return finish(session, outcomes, *args, **options)
-
-    bench.database.session.conn.execute(SELECTIVE.encode())
-    bench.start("*:4")
-    ids = [bench.put("t", f'{{"n": {n}}}') for n in (7, 6, 8, 9)]
-    eventually(lambda: bench.database.value("SELECT count(*) FROM pqclock.job WHERE state = 'running'") == 4)
-    monkeypatch.setattr(jobs, "finish", lossy)
-    gate.set()
-    for job_id in ids:
-        bench.comes_to(job_id, "succeeded")
-    results = [bench.database.value("SELECT result FROM pqclock.jobs WHERE id = %s", job_id) for job_id in ids]
-    assert results == [None, 6, 8, 9]
-
-
-def test_an_error_of_our_own_does_not_end_the_finisher(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish, errors = jobs.finish, [RuntimeError("a"), KeyError("b"), RuntimeError("c")]
-
-    def faulty(*args: Any, **options: Any) -> Any:
-        if errors:
-            raise errors.pop()
-        return finish(*args, **options)
-
-    monkeypatch.setattr(jobs, "finish", faulty)
-    monkeypatch.setattr(finisher, "ASIDE_FOR", 0.3)
-    plain.start()
-    ids = [plain.put("t"), plain.put("t")]
-    for job_id in ids:
-        plain.comes_to(job_id, "succeeded")
-    assert not errors
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_worker_without_its_finisher_ends(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fatal(*_args: Any, **_options: Any) -> Any:
-        raise SystemExit
-
-    plain.start()
-    monkeypatch.setattr(jobs, "finish", fatal)
-    plain.put("t")
-    eventually(plain.ended)
-
-
-def test_an_outcome_that_was_written_without_a_reply_is_not_called_lost(
-    plain: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(jobs, "finish", reply_lost(jobs.finish))
-    plain.start()
-    job_id = plain.put("t")
-    plain.comes_to(job_id, "succeeded")
-    later = plain.put("t")
-    plain.comes_to(later, "succeeded")
-    assert not [text for text in messages(caplog.records, logging.WARNING) if "lease was lost" in text]
-    assert plain.attempts(job_id) == ["succeeded"]
-
-
-def test_an_outcome_whose_job_went_to_another_is_called_lost(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = threading.Event()
-
-    @bench.app.task("t")
-    def handler() -> None:
-        gate.wait(10)
-
-    finish, failures = jobs.finish, [psycopg.OperationalError("away")]
-
-    def away_once(*args: Any, **options: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return finish(*args, **options)
-
-    bench.start("*:1")
-    job_id = bench.put("t")
-    bench.comes_to(job_id, "running")
-    bench.database.session.conn.execute("UPDATE pqclock.job SET lease = 1, worker_id = 77")
-    monkeypatch.setattr(jobs, "finish", away_once)
-    gate.set()
-    eventually(lambda: any("lease was lost" in text for text in messages(caplog.records, logging.WARNING)))
-    assert bench.state(job_id) == "running"
-
-
-def test_a_start_whose_note_was_lost_is_noted_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = threading.Event()
-
-    @bench.app.task("t")
-    def handler() -> None:
-        gate.wait(10)
-
-    note, failures = jobs.note_starts, [psycopg.OperationalError("away")]
-
-    def away_once(*args: Any, **options: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return note(*args, **options)
-
-    monkeypatch.setattr(jobs, "note_starts", away_once)
-    bench.start()
-    job_id = bench.put("t")
-    eventually(lambda: bench.database.value("SELECT started_at FROM pqclock.job WHERE id = %s", job_id), within=5)
-    assert not failures
-    gate.set()
-
-
 def test_every_loss_is_reported_and_none_makes_the_next_wait_longer(
     plain: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -312,6 +108,7 @@ def test_a_job_for_which_no_thread_can_be_started_runs_later(
         pass
 
     bench.start("*:1")
+    bench.comes_to(bench.put("async" if colour == "sync" else "sync"), "succeeded")
     failures = [RuntimeError("can't start new thread")]
     start = threading.Thread.start
 
