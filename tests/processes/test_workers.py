@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import timedelta
 
 from conftest import Database
 from pqclock.store import jobs
@@ -127,3 +128,14 @@ def test_a_running_job_shows_when_it_began(fleet: Fleet, database: Database) -> 
     job_id = put(database, "nap", '{"seconds": 2}', "naps")
     eventually(lambda: database.value("SELECT started_at FROM pqclock.jobs WHERE id = %s", job_id))
     assert state(database, job_id) == "running"
+
+
+def test_without_any_clock_later_jobs_and_retries_still_run_and_the_log_says_so(
+    fleet: Fleet, database: Database
+) -> None:
+    parent = fleet.worker()
+    eventually(lambda: workers(database) == 1)
+    again = put(database, "second_time")
+    later = jobs.insert(database.session, [NewJob("note", "{}", delay=timedelta(milliseconds=300))])[0][0]
+    eventually(lambda: [state(database, job_id) for job_id in (again, later)] == ["succeeded", "succeeded"])
+    eventually(lambda: "no clock leads" in fleet.log_of(parent), within=20)

@@ -32,6 +32,7 @@ POLL_EVERY = 2.0
 RETRY_LIMIT = 5.0
 FLUSH_WITHIN = 5.0
 CLAIM_LIMIT = 200
+STAND_IN_SLICE = 1_000
 
 
 class Worker:
@@ -56,6 +57,8 @@ class Worker:
         self._stopping = False
         self._failures = 0
         self._has_worked = False
+        self._connected_at = 0.0
+        self._stands_in = False
         self._next_poll = 0.0
 
     def stop(self) -> None:
@@ -103,10 +106,11 @@ class Worker:
         listen(session)
         tasks.publish(session, self._app.publication())
         self._presence.next_beat = self._next_poll = 0.0
+        self._connected_at = time.monotonic()
         while not self._stopping:
             if self._presence.beat_if_due(session):
                 self._give_strays_back(session)
-            self._poll_if_due()
+            self._poll_if_due(session)
             self._listen(session)
             hopeful = self._claim(session)
             self._failures, self._has_worked = 0, True
@@ -124,11 +128,23 @@ class Worker:
         if strays:
             log.warning("the replies to claims of %s jobs were lost: these jobs go back", len(strays))
 
-    def _poll_if_due(self) -> None:
-        if time.monotonic() >= self._next_poll:
-            self._next_poll = time.monotonic() + POLL_EVERY * random.uniform(0.8, 1.0)  # noqa: S311
-            for pool in self._pools:
-                pool.hungry = True
+    def _poll_if_due(self, session: Session) -> None:
+        if time.monotonic() < self._next_poll:
+            return
+        self._next_poll = time.monotonic() + POLL_EVERY * random.uniform(0.8, 1.0)  # noqa: S311
+        for pool in self._pools:
+            pool.hungry = True
+        self._stand_in_if_needed(session)
+
+    def _stand_in_if_needed(self, session: Session) -> None:
+        """Do what cannot wait while no clock leads. Silence is death only to one that has listened for a lease."""
+        listened = time.monotonic() - self._connected_at
+        done = jobs.stand_in(session, STAND_IN_SLICE, silent_too=listened > jobs.LEASE_LENGTH.total_seconds())
+        if done is None or listened < jobs.LEADER_SILENCE.total_seconds():
+            self._stands_in = False
+        elif not self._stands_in:
+            self._stands_in = True
+            log.warning("no clock leads: no schedule ticks, and workers do what else it does; start `pqclock clock`")
 
     def _listen(self, session: Session) -> None:
         for payload in hear(session):
