@@ -30,7 +30,7 @@ class Sources:
 
     def read(self) -> FileSet:
         """What the files say, with all findings."""
-        found = read_set(self.files)
+        found = read_set(self.files, _beside)
         return replace(found, findings=(*self.findings, *found.findings))
 
 
@@ -116,6 +116,15 @@ def _content(path: Path) -> bytes:
             return file.read(READ_LIMIT)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def _beside(source: str, name: str) -> bytes | str:
+    """The file that a calendar names, beside the schedule file; or why it cannot be read."""
+    path = Path(source).parent / name
+    try:
+        return _content(path)
+    except _BadPath as bad:
+        return f"{path}: {bad}"
 
 
 def _unreadable(path: Path, error: Exception) -> _BadPath:

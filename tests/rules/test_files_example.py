@@ -82,11 +82,11 @@ def test_only_what_is_not_supported_yet_is_found() -> None:
     errors = {finding.key.rpartition(".")[2] for finding in found.findings if finding.severity == "error"}
     warnings = {finding.key for finding in found.findings if finding.severity == "warning"}
     schedule = SECTIONS["schedule"]
-    # `overlap`, `on_excluded` and `history` stand at their defaults, which need no support.
-    unsupported = schedule.unsupported - {"overlap", "on_excluded", "history", "keep"}
+    # `overlap` and `history` stand at their defaults, which need no support.
+    unsupported = schedule.unsupported - {"overlap", "history", "keep"}
     assert errors == unsupported
     assert warnings == {
-        "throttle.warehouse", "throttle.stripe", "queue.latency_15m.slo", "fuse.warehouse", "calendar.de-holidays",
+        "throttle.warehouse", "throttle.stripe", "queue.latency_15m.slo", "fuse.warehouse",
     }  # fmt: skip
 
 

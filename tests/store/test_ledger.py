@@ -71,6 +71,15 @@ def test_ticks_that_are_left_out_have_rows_without_jobs(database: Database) -> N
     assert database.value("SELECT count(*) FROM pqclock.job") == 1
 
 
+def test_a_moved_tick_keeps_the_instant_that_it_came_from(database: Database) -> None:
+    planned = Planned(database)
+    planned.insert(planned.tick(NOW + HOUR, nominal=NOW + SECOND), planned.tick(NOW + MINUTE))
+    assert database.rows("SELECT tick, nominal FROM pqclock.ticks ORDER BY 1") == [
+        (NOW + MINUTE, NOW + MINUTE),
+        (NOW + HOUR, NOW + SECOND),
+    ]
+
+
 def test_a_tick_is_inserted_once_for_ever(database: Database) -> None:
     planned = Planned(database)
     planned.insert(planned.tick())

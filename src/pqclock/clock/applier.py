@@ -12,7 +12,7 @@ from pqclock.clock.planning import Compiled, compile_row, plan_row, tick_row
 from pqclock.errors import ScheduleFileError
 from pqclock.rules.applying import Difference, Standing, compare, state_of
 from pqclock.rules.schedule import Schedule
-from pqclock.rules.ticks import plan_skip
+from pqclock.rules.ticks import first_of, plan_skip
 from pqclock.store import schedules as store
 from pqclock.store.database import TRY_AGAIN, Session
 from pqclock.store.schedules import KnownSchedule, Reach, TickRow
@@ -124,7 +124,8 @@ def _write(
 
 def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
     """A new schedule has missed nothing; only an `at` in the past is planned from before itself, to be written down."""
-    planned_to = min(now, max(schedule.at, FIRST_AT) - timedelta(seconds=1)) if schedule.at is not None else now
+    first = first_of(schedule)
+    planned_to = min(now, max(first, FIRST_AT) - timedelta(seconds=1)) if first is not None else now
     return {
         "key": schedule.key,
         "source": schedule.source,
@@ -163,14 +164,21 @@ def _account(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> 
             skipped = plan_skip(compiled.schedule, row.planned_to, now, "disabled")
             ticks += [tick_row(row.id, compiled, entry) for entry in skipped]
             reaches.append(Reach(row.id, row.version, row.planned_to, now, None))
-        elif row.state == "active" and row.next_tick is not None and row.next_tick <= now:
+        elif row.state == "active" and _owes(compiled, row, now):
             _catch_up(session, compiled, row, now)
     if reaches:
         store.insert_ticks(session, None, reaches, ticks, now)
 
 
 def _catch_up(session: Session, compiled: Compiled, row: KnownSchedule, now: datetime) -> None:
-    while row.next_tick is not None and row.next_tick <= now:
+    while _owes(compiled, row, now):
         reach, ticks = plan_row(compiled, row, now, timedelta())
         store.insert_ticks(session, None, [reach], ticks, now)
         row = replace(row, planned_to=reach.planned_to, next_tick=reach.next_tick)
+
+
+def _owes(compiled: Compiled, row: KnownSchedule, now: datetime) -> bool:
+    """Whether there may be rows to write up to now: with calendars also before the next tick."""
+    if row.next_tick is None:
+        return False
+    return row.next_tick <= now or (compiled.schedule.exclude is not None and row.planned_to < now)

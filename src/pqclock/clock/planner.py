@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pqclock.clock.pausing import plan_paused
 from pqclock.clock.planning import Compiled, compile_row, plan_row
-from pqclock.store import schedules
+from pqclock.store import runtime, schedules
 from pqclock.store.database import STATEMENT_TOO_LONG, Session
 from pqclock.store.schedules import DueSchedule, Insertion, Reach, TickRow
 
@@ -55,7 +56,7 @@ class Planner:
     def step(self, now: datetime) -> Planned:
         """Plan one slice of the schedules that have a tick within the low mark."""
         due = schedules.due(self._session, now + LOW_MARK, SLICE, self._broken)
-        reaches, rows = self._plan(due, now)
+        reaches, rows = self._plan(due, runtime.pauses(self._session, due), now)
         written = self._write(reaches, rows) if reaches else None
         earliest = schedules.earliest(self._session, self._broken)
         # What somebody else holds locked is left to a later turn: the clock does not wait for it.
@@ -69,7 +70,9 @@ class Planner:
             plan_again_at=max(again, now + HELD_PAUSE) if again and held else again,
         )
 
-    def _plan(self, due: Sequence[DueSchedule], now: datetime) -> tuple[list[Reach], list[TickRow]]:
+    def _plan(
+        self, due: Sequence[DueSchedule], pauses: Mapping[int, datetime], now: datetime
+    ) -> tuple[list[Reach], list[TickRow]]:
         """As many of the schedules as a slice allows, by rows and by time: the lock does not wait for the rest."""
         reaches: list[Reach] = []
         rows: list[TickRow] = []
@@ -77,7 +80,7 @@ class Planner:
         for row in due:
             # One that is broken is told once and left out: it must not hold up the others, nor keep the clock awake.
             try:
-                reach, tick_rows = plan_row(self._compile(row), row, now, HORIZON)
+                reach, tick_rows = self._plan_one(row, pauses.get(row.id), now)
             except Exception as error:
                 self._broken.add((row.id, row.version))
                 log.error("schedule %s cannot be planned, its definition in the database is broken: %s", row.key, error)
@@ -87,6 +90,12 @@ class Planner:
             if len(rows) >= self._rows_at_most or time.monotonic() > deadline:
                 break
         return reaches, rows
+
+    def _plan_one(self, row: DueSchedule, paused_until: datetime | None, now: datetime) -> tuple[Reach, list[TickRow]]:
+        compiled = self._compile(row)
+        if paused_until is None:
+            return plan_row(compiled, row, now, HORIZON)
+        return plan_paused(compiled, row, paused_until, now, LOW_MARK, HORIZON)
 
     def _write(self, reaches: Sequence[Reach], rows: Sequence[TickRow]) -> Insertion:
         """Write the slice; after a statement that took too long, the next slices are smaller."""

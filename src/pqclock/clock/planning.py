@@ -25,7 +25,7 @@ class Compiled:
 def compile_row(row: DueSchedule | KnownSchedule) -> Compiled:
     """The schedule of a row; raises for a definition that this version of pqclock cannot read."""
     schedule = Schedule.from_definition(row.key, row.definition)
-    schedule.timing()
+    schedule.ticking()
     return Compiled(schedule, compile_args(schedule.args), ZoneInfo(schedule.timezone))
 
 
@@ -44,7 +44,8 @@ def plan_row(
 
 def tick_row(schedule_id: int, compiled: Compiled, entry: ticks.Entry, previous: datetime | None = None) -> TickRow:
     """The ledger's row of an entry, with what its job needs if it has one."""
-    row = TickRow(schedule_id, entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin)
+    values = (entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin, entry.nominal)
+    row = TickRow(schedule_id, *values)
     if entry.outcome != "inserted":
         return row
     schedule = compiled.schedule

@@ -72,7 +72,8 @@ def excluded_by(names: Iterable[str], calendars: Iterable[Calendar]) -> Exclusio
     weekdays = frozenset[str]().union(*(calendar.weekdays for calendar in calendars))
     dates = frozenset[date]().union(*(calendar.dates for calendar in calendars))
     needed = (day for day in sorted(dates) if WEEKDAYS[day.weekday()] not in weekdays)
-    return _shared(tuple(names), tuple(map(date.isoformat, needed)), tuple(sorted(weekdays)))
+    ordered = tuple(name for name in WEEKDAYS if name in weekdays)
+    return _shared(tuple(names), tuple(map(date.isoformat, needed)), ordered)
 
 
 def exclusion_of(plain: Mapping[str, Any]) -> Exclusion:

@@ -28,7 +28,7 @@ class LeftOut(NamedTuple):
 
     first: datetime
     last: datetime
-    count: int
+    number: int
     outcome: str
     reason: str
 

@@ -15,10 +15,11 @@ from heapq import merge
 from itertools import groupby
 from typing import NamedTuple
 
-from pqclock.rules.calendars import Exclusion
+from pqclock.rules.calendars import MOVE_LIMIT, Exclusion
 from pqclock.rules.cron import Cron
 from pqclock.rules.cron.instants import DAY, END, START, instant, second_at_or_after, second_at_or_before
 from pqclock.rules.excluding import LONG, Excluding, LeftOut, Nominal, around, following, preceding
+from pqclock.rules.intervals import At
 from pqclock.rules.local_days import Stretch, place, stretch_at, stretches_of
 
 # Landings are looked for this near, in days, before ticks that stay are: those may be years away, or never come.
@@ -55,28 +56,29 @@ class Moving(Excluding):
         super().__init__(timing, zone, exclusion)
         self.law = law
         self.names = names
+        self._days = self._days_reached()
         self._landings: dict[int, Landings] = {}
 
     def next(self, after: datetime) -> datetime | None:
         second = second_at_or_before(after)
         day = stretch_at(self.zone, second).day
         limit = max(day, self.exclusion.last) + LONG
-        landing = self._landing_after(second, range(day - 1, day + _NEAR))
+        landing = self._landing_after(second, day - 1, day + _NEAR)
         stays = self.stays_after(second, END if landing is None else landing)
         if landing is None:
             upto = second_at_or_before(stays) // DAY + 2 if stays else limit
-            landing = self._landing_after(second, range(day + _NEAR, upto))
+            landing = self._landing_after(second, day + _NEAR, upto)
         return min((tick for tick in (stays, _moment(landing)) if tick is not None), default=None)
 
     def previous(self, before: datetime) -> datetime | None:
         second = second_at_or_after(before)
         day = stretch_at(self.zone, second).day
         limit = min(day, min(self.exclusion.days, default=day)) - LONG
-        landing = self._landing_before(second, range(day + 1, day - _NEAR, -1))
+        landing = self._landing_before(second, day - _NEAR, day + 2)
         stays = self.stays_before(second, START if landing is None else landing)
         if landing is None:
-            downto = second_at_or_before(stays) // DAY - 2 if stays else limit
-            landing = self._landing_before(second, range(day - _NEAR, downto, -1))
+            downto = second_at_or_before(stays) // DAY - 1 if stays else limit
+            landing = self._landing_before(second, downto, day - _NEAR)
         return max((tick for tick in (stays, _moment(landing)) if tick is not None), default=None)
 
     def ticks(self, after: datetime, before: datetime) -> Iterator[datetime]:
@@ -115,23 +117,33 @@ class Moving(Excluding):
 
     def _landings_between(self, after: datetime, before: datetime) -> Iterator[int]:
         first, last = second_at_or_before(after), second_at_or_after(before)
-        days = range(stretch_at(self.zone, first).day - 1, stretch_at(self.zone, last).day + 2)
-        for day in days:
+        for day in self._among(stretch_at(self.zone, first).day - 1, stretch_at(self.zone, last).day + 2):
             yield from sorted(second for second in self._landings_of(day).ticks if first < second < last)
 
-    def _landing_after(self, second: int, days: range) -> int | None:
-        for day in days:
+    def _landing_after(self, second: int, begin: int, end: int) -> int | None:
+        for day in self._among(begin, end):
             found = [at for at in self._landings_of(day).ticks if at > second]
             if found:
                 return min(found)
         return None
 
-    def _landing_before(self, second: int, days: range) -> int | None:
-        for day in days:
+    def _landing_before(self, second: int, begin: int, end: int) -> int | None:
+        for day in reversed(self._among(begin, end)):
             found = [at for at in self._landings_of(day).ticks if at < second]
             if found:
                 return max(found)
         return None
+
+    def _among(self, begin: int, end: int) -> range:
+        return range(max(begin, self._days.start), min(end, self._days.stop))
+
+    def _days_reached(self) -> range:
+        """The days to which ticks may be moved."""
+        begin, end = self.law.start, self.law.end
+        if isinstance(self.timing, At):
+            only, reach = second_at_or_before(self.timing.instant), (MOVE_LIMIT + 2) * DAY
+            begin, end = max(begin, only - reach), min(end, only + reach)
+        return range(begin // DAY - 1, end // DAY + 2)
 
     def _landings_of(self, day: int) -> Landings:
         if self.exclusion.excludes(day) or not self.exclusion.excludes(day - self.law.step):

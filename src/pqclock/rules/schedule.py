@@ -13,11 +13,17 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from pqclock.rules.calendars import Exclusion, exclusion_of
 from pqclock.rules.cron import Cron
+from pqclock.rules.cron.instants import END, START, second_at_or_after
 from pqclock.rules.durations import format_duration, parse_duration
+from pqclock.rules.excluding import Excluding
 from pqclock.rules.intervals import At, Every
+from pqclock.rules.moving import Law, Moving
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The days by which `on_excluded` moves a tick.
+STEPS = {"next_business_day": 1, "previous_business_day": -1}
 _CACHED = 16_384
 
 
@@ -47,18 +53,24 @@ class Schedule:
     catch_up_limit: int = 100
     spread: timedelta = timedelta()
     jitter: timedelta = timedelta()
+    exclude: Exclusion | None = None
+    on_excluded: str = "skip"
     expires_in: timedelta | None = None
     max_attempts: int | None = None
     source: str = field(default="", compare=False)
 
     def timing(self) -> Cron | Every | At:
-        """The instants of its ticks, before `start` and `end` cut them."""
+        """The instants that it names, before `start` and `end` cut them and calendars move them."""
         if self.cron is not None:
             return cron_of(self.cron, self.timezone, self.gap, self.fold)
-        if self.every is not None:
-            return Every(self.every, self.start or EPOCH)
-        assert self.at is not None
-        return At(self.at)
+        return _interval(self.every, self.at, self.start)
+
+    def ticking(self) -> Cron | Every | At | Excluding:
+        """The instants of its ticks, before `start` and `end` cut them."""
+        if self.exclude is None:
+            return self.timing()
+        law = Law(STEPS.get(self.on_excluded, 0), self.gap, self.fold, *_seconds(self.start, self.end))
+        return _excluding(self.cron, self.every, self.at, self.start, self.timezone, self.exclude, law)
 
     def to_definition(self) -> dict[str, object]:
         """What differs from the defaults, as JSON: what the database keeps in `schedule.definition`."""
@@ -76,6 +88,34 @@ class Schedule:
 def cron_of(expr: str, timezone: str, gap: str, fold: str) -> Cron:
     """The compiled expression; equal ones are compiled once. Raises CronError."""
     return Cron(expr, timezone=timezone, gap=gap, fold=fold)
+
+
+def _interval(every: timedelta | None, at: datetime | None, start: datetime | None) -> Every | At:
+    if every is not None:
+        return Every(every, start or EPOCH)
+    assert at is not None
+    return At(at)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> tuple[int, int]:
+    return second_at_or_after(start) if start else START, second_at_or_after(end) if end else END
+
+
+@lru_cache(maxsize=_CACHED)
+def _excluding(
+    cron: str | None,
+    every: timedelta | None,
+    at: datetime | None,
+    start: datetime | None,
+    zone: str,
+    exclusion: Exclusion,
+    law: Law,
+) -> Excluding:
+    timing = cron_of(cron, zone, law.gap, law.fold) if cron is not None else _interval(every, at, start)
+    if not law.step:
+        return Excluding(timing, zone, exclusion)
+    names = cron_of(cron, "UTC", "shift", "first") if cron is not None else None
+    return Moving(timing, zone, exclusion, law, names)
 
 
 def _encoded(name: str, value: Any) -> object:
@@ -101,11 +141,13 @@ _ENCODE: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(_DURATIONS, format_duration),
     **dict.fromkeys(_INSTANTS, _instant_text),
     "labels": list,
+    "exclude": Exclusion.plain,
 }
 _DECODE: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(_DURATIONS, parse_duration),
     **dict.fromkeys(_INSTANTS, _instant),
     "labels": tuple,
+    "exclude": exclusion_of,
 }
 _DEFINED: dict[str, Any] = {
     entry.name: {} if entry.name == "args" else entry.default

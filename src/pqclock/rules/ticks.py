@@ -2,34 +2,48 @@
 
 A plan covers the instants after `planned_to` up to the horizon, in order and without a hole, so that a plan over (a, c]
 equals the plans over (a, b] and (b, c]. A tick at most `grace` late is on time. Of the later ones, the missed ticks, the
-newest `catch_up_limit` inside `catch_up_window` are inserted after all; the others are written down as skipped.
+newest `catch_up_limit` inside `catch_up_window` are inserted after all; the others are written down as skipped. What is
+left out or moved by a calendar, or skipped in a gap, has rows of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
 
 from pqclock.errors import CronError
+from pqclock.rules.calendars import MOVE_LIMIT
 from pqclock.rules.cron import Cron
+from pqclock.rules.excluding import Excluding
 from pqclock.rules.intervals import At, Every
+from pqclock.rules.moving import Moving
 from pqclock.rules.schedule import Schedule
 
-Timing = Cron | Every | At
+Timing = Cron | Every | At | Excluding
 
 # The most ticks that one plan inserts.
 INSERT_SLICE = 1_000
+# Moved ticks are looked at one by one, so a plan with them covers no more than this.
+MOVING_SLICE = timedelta(days=14)
+# A schedule that calendars leave no tick for so long is planned all the same, to write down what they leave out.
+LONGEST_WAIT = timedelta(days=366)
 
 _INSTANT = timedelta(microseconds=1)
+# No move is longer, and no tick is looked for before this.
+_FARTHEST = timedelta(days=MOVE_LIMIT + 2)
+_EARLIEST = datetime(1, 3, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the ledger: a tick that is inserted, or `count` ticks from `tick` through `through` that are not."""
+    """One row of the ledger: a tick that is inserted, or `count` ticks from `tick` through `through` that are not.
+
+    `nominal` is the instant from which a calendar moved the tick, else the tick itself.
+    """
 
     tick: datetime
     through: datetime
@@ -37,11 +51,15 @@ class Entry:
     outcome: str
     reason: str | None
     origin: str
+    nominal: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The ledger's next rows, up to where they reach, and the first tick after that (None: there will be none)."""
+    """The ledger's next rows, up to where they reach, and the first tick after that (None: there will be none).
+
+    Where calendars leave no tick, `next_tick` is an instant at which to plan all the same.
+    """
 
     entries: tuple[Entry, ...]
     planned_to: datetime
@@ -54,21 +72,28 @@ def plan(schedule: Schedule, planned_to: datetime, created_at: datetime, now: da
     window = _Window(schedule, planned_to, upto)
     missed_to = _missed_to(schedule, window, created_at, now)
     chosen_from = _chosen_from(schedule, window, created_at, now)
+    if isinstance(window.timing, Moving) and upto > planned_to + MOVING_SLICE:
+        upto = planned_to + MOVING_SLICE
+        window = _Window(schedule, planned_to, upto)
     skipped = _skip(schedule, window, chosen_from, created_at, now)
     ticks = islice(window.timing.ticks(max(window.after, chosen_from - _INSTANT), window.before), INSERT_SLICE)
-    inserted = [Entry(t, t, 1, "inserted", None, "catch_up" if t < missed_to else "clock") for t in ticks]
+    inserted = [
+        Entry(t, t, 1, "inserted", None, "catch_up" if t < missed_to else "clock", window.nominal(t)) for t in ticks
+    ]
     reached = inserted[-1].tick if len(inserted) == INSERT_SLICE else upto
     gaps = _gap_entries(window, planned_to, reached, {entry.tick for entry in inserted})
-    return Plan((*skipped, *inserted, *gaps), reached, next_tick(schedule, reached))
+    left_out = _left_out(_Window(schedule, planned_to, reached), now) if schedule.exclude else ()
+    return Plan((*skipped, *inserted, *gaps, *left_out), reached, _plan_next(schedule, reached))
 
 
 def plan_skip(schedule: Schedule, after: datetime, upto: datetime, reason: str) -> tuple[Entry, ...]:
-    """One row for all ticks in (after, upto], left out for `reason`; none when there are no ticks."""
+    """One row for all ticks in (after, upto], left out for `reason`, and those for what is no tick anyway."""
     window = _Window(schedule, after, upto)
     first = window.next(window.after)
+    left_out = tuple(_left_out(window, upto))
     if first is None or first >= window.before:
-        return ()
-    return (_run_of_skips(window, first, window.before, "skipped", reason),)
+        return left_out
+    return (_run_of_skips(window, first, window.before, "skipped", reason), *left_out)
 
 
 def next_tick(schedule: Schedule, after: datetime) -> datetime | None:
@@ -80,8 +105,15 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime | None:
 
 def previous_tick(schedule: Schedule, before: datetime) -> datetime | None:
     """The last tick before an instant, within the schedule's start and end; None when there is none."""
-    tick = _previous(schedule.timing(), before if schedule.end is None else min(before, schedule.end))
+    tick = _previous(schedule.ticking(), before if schedule.end is None else min(before, schedule.end))
     return None if tick is None or (schedule.start is not None and tick < schedule.start) else tick
+
+
+def first_of(schedule: Schedule) -> datetime | None:
+    """The instant of an `at`, or the earlier one to which a calendar moves it; None for other schedules."""
+    if schedule.at is None or schedule.exclude is None:
+        return schedule.at
+    return min(schedule.at, _only(schedule))
 
 
 def run_at(schedule: Schedule, tick: datetime) -> datetime:
@@ -107,7 +139,7 @@ class _Window:
     """The instants strictly between `after` and `before` that a plan looks at, cut by the schedule's start and end."""
 
     def __init__(self, schedule: Schedule, planned_to: datetime, upto: datetime) -> None:
-        self.timing: Timing = schedule.timing()
+        self.timing: Timing = schedule.ticking()
         start = schedule.start
         self.after = planned_to if start is None or start <= planned_to else start - _INSTANT
         self.before = upto + _INSTANT if schedule.end is None else min(upto + _INSTANT, schedule.end)
@@ -118,6 +150,9 @@ class _Window:
         except CronError:
             return None
 
+    def nominal(self, tick: datetime) -> datetime:
+        return self.timing.nominal(tick) if isinstance(self.timing, Excluding) else tick
+
 
 def _previous(timing: Timing, before: datetime) -> datetime | None:
     try:
@@ -126,9 +161,22 @@ def _previous(timing: Timing, before: datetime) -> datetime | None:
         return None
 
 
+def _only(schedule: Schedule) -> datetime:
+    """The tick of an `at`, where a calendar puts it; its own instant when it has none."""
+    assert schedule.at is not None
+    since = max(schedule.at, _EARLIEST) - _FARTHEST
+    return next_tick(schedule, since) or schedule.at
+
+
+def _was_past(schedule: Schedule, created_at: datetime) -> bool:
+    if schedule.at is None or schedule.exclude is None:
+        return schedule.at is not None and schedule.at <= created_at
+    return _only(schedule) <= created_at
+
+
 def _missed_to(schedule: Schedule, window: _Window, created_at: datetime, now: datetime) -> datetime:
     """Ticks before this instant are missed. An `at` that lay in the past when it was first applied is not due at all."""
-    if schedule.at is not None and schedule.at <= created_at:
+    if _was_past(schedule, created_at):
         return window.before
     return now - schedule.grace
 
@@ -136,7 +184,7 @@ def _missed_to(schedule: Schedule, window: _Window, created_at: datetime, now: d
 def _chosen_from(schedule: Schedule, window: _Window, created_at: datetime, now: datetime) -> datetime:
     """The oldest missed tick that is inserted after all; where there is none, an instant after all missed ones."""
     missed_to = _missed_to(schedule, window, created_at, now)
-    if schedule.at is not None and schedule.at <= created_at:
+    if _was_past(schedule, created_at):
         return missed_to
     limit = {"none": 0, "latest": 1, "all": schedule.catch_up_limit}[schedule.catch_up]
     oldest, chosen = now - schedule.catch_up_window, min(missed_to, window.before)
@@ -162,7 +210,7 @@ def _skip(schedule: Schedule, window: _Window, before: datetime, created_at: dat
 
 def _skip_reason(schedule: Schedule, tick: datetime, created_at: datetime, now: datetime) -> tuple[str, str, datetime]:
     """Outcome and reason of a missed tick that nobody catches up, and the instant up to which they hold."""
-    if schedule.at is not None and tick <= created_at:
+    if _was_past(schedule, created_at):
         return "skipped", "past", tick + _INSTANT
     oldest = now - schedule.catch_up_window
     if schedule.catch_up == "none":
@@ -175,12 +223,39 @@ def _skip_reason(schedule: Schedule, tick: datetime, created_at: datetime, now: 
 def _run_of_skips(window: _Window, first: datetime, before: datetime, outcome: str, reason: str) -> Entry:
     """One row for the ticks from `first` to below `before`, counted and not walked over."""
     count, last = window.timing.count(first - _INSTANT, before), _previous(window.timing, before)
-    return Entry(first, last or first, count, outcome, reason, "clock")
+    return Entry(first, last or first, count, outcome, reason, "clock", window.nominal(first))
 
 
 def _gap_entries(window: _Window, after: datetime, upto: datetime, ticks: set[datetime]) -> Iterator[Entry]:
     """Rows for the ticks that `gap = "skip"` leaves out, keyed by the first instant after the gap."""
-    if isinstance(window.timing, Cron):
-        for tick in window.timing.skipped_in_gap(max(after, window.after), min(upto + _INSTANT, window.before)):
-            if tick not in ticks:
-                yield Entry(tick, tick, 1, "skipped", "gap", "clock")
+    timing = window.timing.timing if isinstance(window.timing, Excluding) else window.timing
+    if isinstance(timing, Cron):
+        for tick in timing.skipped_in_gap(max(after, window.after), min(upto + _INSTANT, window.before)):
+            # A tick that was moved to the end of the gap runs there.
+            if tick not in ticks and (window.timing is timing or window.next(tick - _INSTANT) != tick):
+                yield Entry(tick, tick, 1, "skipped", "gap", "clock", tick)
+
+
+def _left_out(window: _Window, now: datetime) -> Iterator[Entry]:
+    """Rows for what calendars leave out or move away; those ahead one by one, for they may be withdrawn one by one."""
+    timing = window.timing
+    if not isinstance(timing, Excluding) or window.after >= window.before:
+        return
+    edge = min(max(now, window.after), window.before - _INSTANT)
+    for run in timing.left_out(window.after, edge + _INSTANT):
+        yield Entry(run.first, run.last, run.number, run.outcome, run.reason, "clock", run.first)
+    for run in timing.left_out(edge, window.before):
+        for tick in timing.timing.ticks(run.first - _INSTANT, run.last + _INSTANT):
+            yield Entry(tick, tick, 1, run.outcome, run.reason, "clock", tick)
+
+
+def _plan_next(schedule: Schedule, reached: datetime) -> datetime | None:
+    """The next tick; where calendars leave none, the last instant of a year that they leave out."""
+    tick = next_tick(schedule, reached)
+    if tick is not None or schedule.exclude is None:
+        return tick
+    until = reached + LONGEST_WAIT if schedule.end is None else min(schedule.end, reached + LONGEST_WAIT)
+    last = _previous(schedule.timing(), until)
+    if last is not None and last > reached and (schedule.start is None or last >= schedule.start):
+        return last
+    return next_tick(replace(schedule, exclude=None), reached)

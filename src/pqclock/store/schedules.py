@@ -39,7 +39,10 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class TickRow:
-    """A row for the ledger; with `run_at`, `expires_at` and `args` for its job when the outcome is `inserted`."""
+    """A row for the ledger; with `run_at`, `expires_at` and `args` for its job when the outcome is `inserted`.
+
+    `nominal` is the instant from which the tick was moved, if it was.
+    """
 
     schedule_id: int
     tick: datetime
@@ -48,6 +51,7 @@ class TickRow:
     outcome: str
     reason: str | None
     origin: str
+    nominal: datetime | None = None
     run_at: datetime | None = None
     expires_at: datetime | None = None
     args: dict[str, Any] | None = None

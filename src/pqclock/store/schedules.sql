@@ -43,12 +43,13 @@ entry AS MATERIALIZED (
     SELECT e.*, CASE WHEN e.outcome = 'inserted' THEN nextval('{schema}.job_id') END AS job_id, d.definition
     FROM jsonb_to_recordset(%(entries)s::jsonb) AS e (
         schedule_id bigint, tick timestamptz, through timestamptz, count bigint, outcome text, reason text, origin text,
-        run_at timestamptz, expires_at timestamptz, args jsonb)
+        nominal timestamptz, run_at timestamptz, expires_at timestamptz, args jsonb)
     JOIN moved AS d ON d.id = e.schedule_id
 ),
 ledger AS (
     INSERT INTO {schema}.tick (schedule_id, tick, through, count, nominal, outcome, reason, origin, job_id, inserted_at)
-    SELECT e.schedule_id, e.tick, e.through, e.count, e.tick, e.outcome, e.reason, e.origin, e.job_id, m.now
+    SELECT e.schedule_id, e.tick, e.through, e.count, coalesce(e.nominal, e.tick), e.outcome, e.reason, e.origin, e.job_id,
+           m.now
     FROM entry AS e CROSS JOIN moment AS m
     ON CONFLICT ON CONSTRAINT one_row_per_tick DO NOTHING
     RETURNING schedule_id, tick, outcome

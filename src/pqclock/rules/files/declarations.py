@@ -17,13 +17,18 @@ REFERENCES = {"throttle": "throttle", "fuse": "fuse", "exclude": "calendar"}
 
 
 def read_declaration(section: Section, given: Mapping[str, object]) -> tuple[dict[str, Any], list[Fault]]:
-    """The plain values of a table, and its faults."""
+    """The values of a table, and its faults."""
     values, faults = read_section(section, given)
     if section.name in _WHOLE:
         faults += _WHOLE[section.name](values, given)
     if not section.supported:
         faults.append(Fault(f"this {section.name} is declared, but not supported yet", severity="warning"))
-    return {name: section.fields[name].kind.plain(value) for name, value in values.items()}, faults
+    return values, faults
+
+
+def plain(section: Section, values: Mapping[str, object]) -> dict[str, Any]:
+    """Values that were read, as JSON."""
+    return {name: section.fields[name].kind.plain(value) for name, value in values.items()}
 
 
 def reference_faults(given: Mapping[str, object], declared: Declared) -> list[Fault]:

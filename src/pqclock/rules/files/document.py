@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pqclock.rules.files.declarations import read_declaration, reference_faults
+from pqclock.rules.files.calendars import Beside, Calendars, beside_name, nothing_beside
+from pqclock.rules.files.declarations import plain, read_declaration, reference_faults
 from pqclock.rules.files.entry import read_schedule, read_section
 from pqclock.rules.files.fields import SECTIONS, Section
 from pqclock.rules.files.findings import Finding, dotted, hint, show
@@ -41,23 +42,24 @@ class FileSet:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def read_set(sources: Sequence[tuple[str, bytes]]) -> FileSet:
-    """The set of files with these display names and contents."""
-    files = [_File(name, content) for name, content in sources]
-    reading = _Reading(complete=all(file.tables is not None for file in files))
+def read_set(sources: Sequence[tuple[str, bytes]], beside: Beside = nothing_beside) -> FileSet:
+    """The set of files with these display names and contents; `beside` reads the files that calendars name."""
+    files = _without_attached([_File(name, content) for name, content in sources])
+    reading = _Reading(Calendars(beside), complete=all(file.tables is not None for file in files))
     # Rules first, from all files: a schedule may name what another file declares.
     for file in files:
         for section in _DECLARED:
             reading.declare(file, SECTIONS[section])
     for file in files:
         reading.read_schedules(file)
+    findings = (finding for file in files for finding in file.report.finish())
     return FileSet(
         schedules=tuple(reading.schedules.values()),
         throttles=reading.declared["throttle"],
         fuses=reading.declared["fuse"],
         calendars=reading.declared["calendar"],
         queues=reading.declared["queue"],
-        findings=tuple(finding for file in files for finding in file.report.finish()),
+        findings=(*findings, *reading.calendars.findings),
         content_hash=_content_hash(reading),
     )
 
@@ -94,10 +96,23 @@ def _misplaced(name: str) -> str:
     return f"is no section{hint(name, SECTIONS)}; there are {known}"
 
 
+def _without_attached(files: list[_File]) -> list[_File]:
+    """The files without those that calendars of other ones name: they lie in the same folder."""
+    attached = set()
+    for file in files:
+        for table in file.sections["calendar"].values():
+            name = table.get("file") if isinstance(table, dict) else None
+            if isinstance(name, str):
+                attached.add(beside_name(file.report.file, name))
+    # One that has sections of its own stays: files that name each other must not vanish.
+    return [file for file in files if file.report.file not in attached or set(file.tables or ()) & set(SECTIONS)]
+
+
 @dataclass
 class _Reading:
     """What was read so far."""
 
+    calendars: Calendars
     complete: bool  # no file was unreadable, so what is not declared really is not
     schedules: dict[str, Schedule] = field(default_factory=dict)
     declared: dict[str, Declared] = field(default_factory=lambda: {name: {} for name in _DECLARED})
@@ -111,7 +126,12 @@ class _Reading:
             if not self._enter(file, section, name, given):
                 continue
             values, faults = read_declaration(section, given)
-            self.declared[section.name][name] = values
+            if section.name == "calendar":
+                faults += self.calendars.declare(name, file.report.file, values)
+                # Its days, wherever they came from: they are what the calendar means.
+                self.declared["calendar"][name] = self.calendars.known[name].plain()
+            else:
+                self.declared[section.name][name] = plain(section, values)
             file.report.add((section.name, name), *faults)
 
     def read_schedules(self, file: _File) -> None:
@@ -122,7 +142,7 @@ class _Reading:
                 break
             if not self._enter(file, SECTIONS["schedule"], key, given):
                 continue
-            schedule, faults = read_schedule(key, given, defaults, self.places["schedule", key])
+            schedule, faults = read_schedule(key, given, defaults, self.places["schedule", key], self.calendars.known)
             self._report(file, ("schedule", key), given, faults)
             if schedule is not None:
                 self.schedules[key] = schedule
@@ -158,8 +178,14 @@ class _Reading:
 def _content_hash(reading: _Reading) -> str:
     """A hash over what the set means: neither order nor comments nor names of files change it."""
     meaning = {
-        "schedule": {key: schedule.to_definition() for key, schedule in reading.schedules.items()},
+        "schedule": {key: _meaning(schedule) for key, schedule in reading.schedules.items()},
         **reading.declared,
     }
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _meaning(schedule: Schedule) -> dict[str, object]:
+    """The definition, with calendars by their names: their days are in the hash once."""
+    names = {"exclude": schedule.exclude.names} if schedule.exclude else {}
+    return replace(schedule, exclude=None).to_definition() | names

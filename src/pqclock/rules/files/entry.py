@@ -11,8 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from pqclock.errors import ArgumentError, CronError
+from pqclock.rules.calendars import Calendar
 from pqclock.rules.cron import Cron
 from pqclock.rules.durations import format_duration
+from pqclock.rules.files.exclusions import moving_faults, resolve
 from pqclock.rules.files.fields import NOT_DEFAULTS, SECTIONS, Section
 from pqclock.rules.files.findings import dotted, show
 from pqclock.rules.files.kinds import Fault
@@ -73,7 +75,11 @@ def _unsupported(default: object) -> str:
 
 
 def read_schedule(
-    key: str, given: Mapping[str, object], defaults: Mapping[str, object], source: str = ""
+    key: str,
+    given: Mapping[str, object],
+    defaults: Mapping[str, object],
+    source: str = "",
+    calendars: Mapping[str, Calendar] | None = None,
 ) -> tuple[Schedule | None, list[Fault]]:
     """The schedule, unless there is an error, and all faults; `defaults` were read and reported before."""
     own, faults = read_section(_SCHEDULE, given)
@@ -82,11 +88,13 @@ def read_schedule(
     values: dict[str, Any] = {**_BUILT_IN, **{k: v for k, v in defaults.items() if k not in hidden}, **own}
     faults += _timing_faults(given, values)
     faults += _instant_faults(values, "timezone" in given or "timezone" in defaults)
+    faults += resolve(values, calendars)
     if any(fault.severity == "error" for fault in faults):
         return None, faults
     kept = {name: values[name] for name in _KEPT if name in values}
     schedule = Schedule(key=key, source=source, **kept)
-    return schedule, faults + _window_faults(schedule)
+    more = [*_window_faults(schedule), *moving_faults(schedule)]
+    return None if any(fault.severity == "error" for fault in more) else schedule, faults + more
 
 
 def _timing_faults(given: Mapping[str, object], values: Mapping[str, Any]) -> list[Fault]:

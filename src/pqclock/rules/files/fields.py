@@ -198,11 +198,11 @@ SCHEDULE = (
     Field(
         "exclude", Several(_CALENDAR, "calendars", REFERENCES_LIMIT),
         "Calendars on whose days no tick falls.", '["de-holidays"]',
-        supported=False,
     ),
     Field(
         "on_excluded", Choice(("skip", "next_business_day", "previous_business_day")),
-        "What becomes of a tick on an excluded day.", '"skip"', "skip", supported=False,
+        "What becomes of a tick on an excluded day: none, or its local time on the nearest day that is not.",
+        '"skip"', "skip",
     ),
     Field("expires_in", Duration(_MILLISECOND), "A job not started by then is discarded.", '"30m"',
           aliases=("expires",)),
@@ -292,6 +292,6 @@ SECTIONS = {
         ),
         Section("fuse", "A circuit breaker: `failures`, `failure_rate` or both.", FUSE, supported=False),
         Section("queue", "What is known of a queue. Queues need no declaration.", QUEUE),
-        Section("calendar", "Days, by date, by weekday, or from a file.", CALENDAR, supported=False),
+        Section("calendar", "Days, by date, by weekday, or from a file.", CALENDAR),
     )
 }  # fmt: skip

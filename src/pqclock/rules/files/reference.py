@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pqclock.rules.calendars import DATES_LIMIT, MOVE_LIMIT
 from pqclock.rules.durations import UNITS
 from pqclock.rules.files.document import ENTRIES_LIMIT
+from pqclock.rules.files.exclusions import MOVED_LIMIT
 from pqclock.rules.files.fields import KEY_PATTERN, SECTIONS, Field, Section
+from pqclock.rules.files.ics import REPEATED
 from pqclock.rules.files.positions import DEPTH_LIMIT, VALUES_LIMIT
 from pqclock.rules.files.report import FINDINGS_LIMIT
 from pqclock.rules.files.tables import Table
@@ -50,6 +53,21 @@ there is no `start`: `1w` ticks on Thursdays at 00:00 UTC.
 
 **`at`** without an offset is a local time of the `timezone`, by `gap` and `fold`; one that does not exist, or exists
 twice, is an error where these leave no single instant.
+
+## Calendars
+
+`exclude` names calendars; the days of all of them together are excluded. What counts is the date, in the schedule's
+zone, of the time that a tick stands for. The ledger has a row for each tick that is not where it was named:
+`skipped` with the reason `excluded`, or with `moved` where `on_excluded` brought it to another day, or `coalesced` with
+`moved` where it came to another tick of the schedule. A moved tick keeps its local time, and `gap` and `fold` apply on
+its new day; its row has the instant it came from as `nominal`. One that finds no day within {MOVE_LIMIT} days, or
+would leave `start` and `end`, is skipped. At most {MOVED_LIMIT:,} ticks of a day can be moved.
+
+`file` is the name of a file in the same folder, with its extension: a `.toml` file with `dates` and `weekdays` at the
+top, or an iCalendar file, `.ics`, which needs `pip install 'pqclock[ics]'`. Its events of whole days count, and those
+that repeat by day, week or year, from {REPEATED[0]} to {REPEATED[1]}; other repetitions are errors, and events with a
+time of day are left out with a warning. A calendar has at most {DATES_LIMIT:,} dates, and leaves one weekday free.
+The days are stored with the schedule when the files are applied: a calendar that changes is applied like any change.
 
 ## Templates
 
