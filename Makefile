@@ -29,8 +29,8 @@ db: .venv/.demo  ## run the embedded PostgreSQL of this folder until Ctrl-C
 	@$(BIN)/python -m pqclock.embedded
 
 clean:  ## remove what was installed and made here
-	@test ! -x $(BIN)/python || $(BIN)/python -m pqclock.embedded --erase
-	@rm -rf .venv .pqclock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@test ! -x $(BIN)/python || $(BIN)/python -m pqclock.embedded --erase . examples/*/
+	@rm -rf .venv .pqclock examples/*/.pqclock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "pqclock needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }

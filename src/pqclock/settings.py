@@ -50,9 +50,19 @@ def check_database_url(value: object) -> str:
     text = _text(value)
     if _URL.match(text) is None:
         raise ValueError("the address is none of PostgreSQL: use postgresql://user:password@host:5432/database")
+    if "://" in text and _misplaced_at(text):
+        raise ValueError(
+            "the address holds an @ too many: write %40 for an @, %2F for a / and %23 for a # of a password"
+        )
     if "://" in text and _BROKEN_ESCAPE.search(text):
         raise ValueError("the address holds a % without two hex digits after it: write %25 for a % of a password")
     return text
+
+
+def _misplaced_at(address: str) -> bool:
+    """Whether the parts come apart elsewhere than meant: what follows would be taken for the host, and shown."""
+    authority, slash, rest = address.partition("://")[2].partition("/")
+    return authority.count("@") > 1 or "@" in rest.partition("?")[0] or "#" in authority
 
 
 def _text(value: object) -> str:

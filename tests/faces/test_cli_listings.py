@@ -141,10 +141,11 @@ def test_unknown_job(listed: Command) -> None:
     assert listed("jobs", "show", str(10**30)).code == 1
 
 
-def test_a_run_at_beyond_the_calendar(database: Any, listed: Command) -> None:
-    database.session.conn.execute("SELECT pqclock.enqueue('x', run_at => 'infinity')")
-    assert listed("jobs", "--json").json["jobs"][0]["run_at"] == "9999-12-31T00:00:00Z"
-    assert "for ever" in listed("jobs").out
+def test_a_pause_without_an_end(database: Any, listed: Command) -> None:
+    add_schedules(database.session, "a", every="1h")
+    database.session.conn.execute("UPDATE pqclock.schedule SET paused_until = 'infinity'")
+    assert listed("schedules", "--json").json["schedules"][0]["paused_until"] == "9999-12-31T00:00:00Z"
+    assert "for ever" in listed("schedules", "show", "a").out
 
 
 def test_schedules_list_in_pages_without_removed_ones(database: Any, listed: Command) -> None:
@@ -242,9 +243,9 @@ def test_a_silent_leader_is_shown_as_one(database: Any, listed: Command) -> None
 
 def test_hostile_text_is_shown_and_not_obeyed(database: Any, listed: Command) -> None:
     session = database.session
-    job = enqueue(session, HOSTILE, queue=HOSTILE, labels=[HOSTILE], args={HOSTILE: HOSTILE})
-    run_all(session, HOSTILE, state="failed", more={"error": HOSTILE, "error_type": HOSTILE, "traceback": HOSTILE})
-    enqueue(session, HOSTILE, queue=HOSTILE)
+    job = enqueue(session, "mail", labels=[HOSTILE], args={HOSTILE: HOSTILE})
+    run_all(session, "mail", state="failed", more={"error": HOSTILE, "error_type": HOSTILE, "traceback": HOSTILE})
+    session.conn.execute("INSERT INTO pqclock.queue (name, note) VALUES (%s, %s)", [HOSTILE, HOSTILE])
     add_schedules(session, HOSTILE, cron=HOSTILE, timezone=HOSTILE)
     for args in (
         ["jobs"],

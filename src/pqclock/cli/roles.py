@@ -72,8 +72,11 @@ def worker(asked: Asked, supervised: bool) -> int:
 def everything(asked: Asked) -> int:
     """Run clock and workers in one supervised process, on the embedded server unless an address is set."""
     from pqclock.cli.embedding import find_or_start
+    from pqclock.worker.service import refuse_no_app
 
     _set_up_log(asked.settings)
+    # Before a server is made for nothing.
+    refuse_no_app(asked.settings.app)
     address = find_or_start(asked.settings)
     try:
         supervisor = _supervisor(
@@ -135,9 +138,14 @@ def demo(asked: Asked, length: str | None) -> int:
       pqclock demo --json --for 20s
     """
     from pqclock.cli.demonstrating import demonstrate
+    from pqclock.errors import DurationError
     from pqclock.rules.durations import parse_duration
 
-    return demonstrate(asked, None if length is None else parse_duration(length))
+    try:
+        seconds = None if length is None else parse_duration(length)
+    except DurationError as error:
+        raise click.BadParameter(str(error), param_hint="--for") from None
+    return demonstrate(asked, seconds)
 
 
 def clock_child(settings: Settings) -> Child:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from difflib import get_close_matches
 
 from pqclock.address import Address
 from pqclock.clock.applier import Applied, apply
@@ -13,7 +14,7 @@ from pqclock.loop import Stop, Wakeup
 from pqclock.rules.files import FileSet
 from pqclock.schedule_files import declared_paths, read_paths
 from pqclock.settings import Settings
-from pqclock.store import leadership, migrate, schedules
+from pqclock.store import leadership, migrate, schedules, tasks
 from pqclock.store.database import DatabaseError, Session
 from pqclock.store.waiting import within
 
@@ -82,7 +83,7 @@ class ClockService:
         except ScheduleFileError as error:
             if not schedules.applied_contents(session, self._settings.set):
                 raise
-            log.error("the schedule files are broken, so the ones applied before stay in force:\n%s", error)
+            _complain("the schedule files are broken, so the ones applied before stay in force", error)
         else:
             _report(applied, self._settings.set)
 
@@ -94,7 +95,7 @@ class ClockService:
             finally:
                 session.close()
         except (PqclockError, DatabaseError) as error:
-            log.error("the schedule files were not applied, the ones applied before stay in force:\n%s", error)
+            _complain("the schedule files were not applied, the ones applied before stay in force", error)
 
 
 def apply_files(session: Session, settings: Settings, *, explicit: bool) -> Applied | None:
@@ -109,12 +110,31 @@ def apply_files(session: Session, settings: Settings, *, explicit: bool) -> Appl
     if not files.ok:
         raise ScheduleFileError([finding.render() for finding in files.findings])
     _warn(files)
-    return apply(session, settings.set, files.content_hash, files.schedules, explicit=explicit)
+    applied = apply(session, settings.set, files.content_hash, files.schedules, explicit=explicit)
+    _warn_of_unknown_tasks(session, files)
+    return applied
 
 
 def _warn(files: FileSet) -> None:
     for finding in files.findings:
         log.warning("%s:%s: %s", finding.file, finding.line, finding.message)
+
+
+def _warn_of_unknown_tasks(session: Session, files: FileSet) -> None:
+    """Where workers have published their tasks, a name that none of them has is more likely misspelt than early."""
+    published = tasks.names(session)
+    for schedule in files.schedules:
+        if published and schedule.task not in published:
+            close = get_close_matches(schedule.task, published, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "its jobs wait until one has"
+            log.warning("%s: no worker has published the task %r: %s", schedule.source, schedule.task, hint)
+
+
+def _complain(what: str, error: Exception) -> None:
+    """An error of many lines, a record a line: the log escapes what would break a line."""
+    log.error("%s:", what)
+    for line in str(error).splitlines():
+        log.error("%s", line)
 
 
 def _report(applied: Applied | None, set_name: str) -> None:

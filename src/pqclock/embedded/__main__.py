@@ -1,4 +1,7 @@
-"""`python -m pqclock.embedded`: run the embedded server of this folder until Ctrl-C; `--erase` deletes its data."""
+"""`python -m pqclock.embedded`: run the embedded server of this folder until Ctrl-C.
+
+`--erase FOLDER ...` deletes the data of the servers of these folders.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ FOLDER = Path(".pqclock")
 def main(arguments: list[str]) -> int:
     """Start and wait, or erase; gives the exit code."""
     try:
-        if arguments == ["--erase"]:
-            embedded.erase(FOLDER)
+        if arguments[:1] == ["--erase"]:
+            for folder in arguments[1:]:
+                embedded.erase(Path(folder) / FOLDER)
             return 0
         with embedded.start(FOLDER) as server:
             print(f"PostgreSQL {server.version} runs in {FOLDER}/ until Ctrl-C:\n{server.url}", flush=True)

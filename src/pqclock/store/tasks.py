@@ -28,3 +28,8 @@ def publish(session: Session, tasks: Sequence[dict[str, Any]], now: datetime | N
     if names:
         session.run("tasks.settle", names=names)
     return len(names)
+
+
+def names(session: Session) -> list[str]:
+    """The tasks that were ever published; at most 10,000 of them."""
+    return [name for (name,) in session.run("tasks.names")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +10,10 @@ from datetime import timedelta
 import psycopg
 
 from pqclock.errors import DatabaseUnreachable
+from pqclock.rules.durations import format_duration
 from pqclock.store.database import Session
+
+log = logging.getLogger("pqclock")
 
 TRY_EVERY = 0.2
 
@@ -22,13 +26,18 @@ def within(
     `stopped` sleeps at most so many seconds and says whether a stop was asked for; None is given then.
     """
     stopped = _sleep if stopped is None else stopped
-    deadline = time.monotonic() + wait.total_seconds()
+    deadline, told = time.monotonic() + wait.total_seconds(), False
     while not stopped(0.0):
         try:
             return open_session()
-        except (DatabaseUnreachable, psycopg.OperationalError):
+        except (DatabaseUnreachable, psycopg.OperationalError) as error:
             if time.monotonic() >= deadline:
                 raise
+            if not told:
+                told = True
+                log.warning(
+                    "waiting up to %s for the database: %s", format_duration(wait), " ".join(str(error).split())
+                )
         stopped(TRY_EVERY)
     return None
 

@@ -20,8 +20,8 @@ from pqclock.worker.worker import Worker
 log = logging.getLogger("pqclock.worker")
 
 
-def load_app(place: str | None) -> App:
-    """The App at `package.module:name`, looked up with the current folder first. Raises SettingsError."""
+def refuse_no_app(place: str | None) -> str:
+    """The place of the app; raises SettingsError where nobody named one."""
     if place is None:
         raise SettingsError(
             [
@@ -29,6 +29,12 @@ def load_app(place: str | None) -> App:
                 "give --app package.module:app, PQCLOCK_APP or `app` in the file"
             ]
         )
+    return place
+
+
+def load_app(place: str | None) -> App:
+    """The App at `package.module:name`, looked up with the current folder first. Raises SettingsError."""
+    place = refuse_no_app(place)
     module_name, _, attribute = place.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
