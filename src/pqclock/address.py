@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pqclock.errors import SettingsError
-from pqclock.settings import PREFIX, Settings, check_database_url, load
+from pqclock.rules.addresses import check_database_url
+from pqclock.settings import PREFIX, Settings, load
 
 if TYPE_CHECKING:
     from pqclock.embedded import Server

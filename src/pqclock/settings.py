@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pqclock.errors import SettingsError
+from pqclock.rules.addresses import check_database_url
 
 PREFIX = "PQCLOCK_"
 LOG_FORMATS = ("auto", "text", "json")
@@ -24,10 +25,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}", re.ASCII)
 _SET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_URL = re.compile(r"postgres(ql)?(\+\w+)?://|\s*[a-z_]+\s*=", re.ASCII)
 # So alike that a letter or two were missed, and not another word put in (PQCLOCK_TEST_DATABASE_URL is no slip).
 _MISSPELT = 0.92
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +42,6 @@ class Spec:
 
 def _setting(default: Any, spec: Spec) -> Any:
     return field(default=default, repr=not spec.secret, metadata={"spec": spec})
-
-
-def check_database_url(value: object) -> str:
-    """An address as it was given; raises ValueError with a sentence that never shows it, nor its password."""
-    text = _text(value)
-    if _URL.match(text) is None:
-        raise ValueError("the address is none of PostgreSQL: use postgresql://user:password@host:5432/database")
-    if "://" in text and _misplaced_at(text):
-        raise ValueError(
-            "the address holds an @ too many: write %40 for an @, %2F for a / and %23 for a # of a password"
-        )
-    if "://" in text and _BROKEN_ESCAPE.search(text):
-        raise ValueError("the address holds a % without two hex digits after it: write %25 for a % of a password")
-    return text
-
-
-def _misplaced_at(address: str) -> bool:
-    """Whether the parts come apart elsewhere than meant: what follows would be taken for the host, and shown."""
-    authority, slash, rest = address.partition("://")[2].partition("/")
-    return authority.count("@") > 1 or "@" in rest.partition("?")[0] or "#" in authority
 
 
 def _text(value: object) -> str:

@@ -258,7 +258,7 @@ def test_hostile_text_is_shown_and_not_obeyed(database: Any, listed: Command) ->
         done = listed(*args)
         assert done.code == 0, done.err
         assert all(line.isprintable() for line in done.out.splitlines())
-        assert "[red]" in done.out and ":smile:" in done.out
+        assert "[red]" in done.out
         assert listed(*args, "--json").json["version"] == 1
 
 

@@ -163,3 +163,10 @@ def test_tool_pqclock_must_be_a_table(tmp_path: Path) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().schema = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p@ss/w#rd", "a/b@c", "x#y"])
+def test_a_password_that_takes_the_address_apart_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(SettingsError, match="%40") as refused:
+        load({"database_url": f"postgresql://me:{password}@127.0.0.1:5432/shop"}, environ={})
+    assert password not in str(refused.value)

@@ -21,14 +21,21 @@ ENTRIES = {
     "demo": Entry(_RUN, "pqclock.cli.roles:demo", "Something to watch, at once, on the embedded server."),
     "check": Entry(_FILES, "pqclock.cli.checking:check", "Validate schedule files."),
     "schema": Entry(_FILES, "pqclock.cli.checking:schema", "The JSON Schema of schedule files."),
+    "simulate": Entry(
+        _FILES, "pqclock.cli.simulating:simulate", "Ticks, load and clock changes of files; no database."
+    ),
     "next": Entry(_FILES, "pqclock.cli.coming:coming", "Coming ticks, in words and times."),
+    "plan": Entry(_FILES, "pqclock.cli.planning:plan", "What applying schedule files would change."),
     "apply": Entry(_FILES, "pqclock.cli.roles:apply", "Put schedule files into effect."),
     "status": Entry(_LOOK, "pqclock.cli.status:status", "Leader, workers, queues, next ticks, last failures."),
-    "schedules": Entry(_LOOK, "pqclock.cli.schedules:schedules", "Schedules: list, show."),
+    "schedules": Entry(
+        _LOOK, "pqclock.cli.schedules:schedules", "Schedules: list, show, put, remove, pause, resume, trigger."
+    ),
     "jobs": Entry(_LOOK, "pqclock.cli.jobs:jobs", "Jobs: list, show."),
     "queues": Entry(_LOOK, "pqclock.cli.fleet:queues", "Queues: list."),
     "tasks": Entry(_LOOK, "pqclock.cli.fleet:tasks", "Published tasks: list."),
     "processes": Entry(_LOOK, "pqclock.cli.fleet:processes", "Clocks and workers."),
+    "doctor": Entry(_CARE, "pqclock.cli.doctoring:doctor", "Is everything in order? With the way out where not."),
     "migrate": Entry(_CARE, "pqclock.cli.migrating:migrate", "Bring the database's schema to this version."),
 }
 

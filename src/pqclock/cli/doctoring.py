@@ -1,0 +1,194 @@
+"""`pqclock doctor`: is everything in order, and if not, the way out. It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import click
+
+from pqclock.cli.checking import count
+from pqclock.cli.diagnoses import CHECKS, Check, Result, check_schema, check_server, check_skew, ok, problem, warning
+from pqclock.cli.options import Asked, asking
+from pqclock.cli.output import cell, plain, print_json, say, show, table
+from pqclock.cli.root import EXIT_CODES
+from pqclock.errors import PqclockError
+from pqclock.settings import SPECS, Settings
+from pqclock.store.database import DatabaseError, Session
+
+_LENGTH = 600
+
+
+@click.command(epilog=EXIT_CODES)
+@asking("database_url", "clock_database_url", "schema", "schedules", multiple=("schedules",))
+def doctor(asked: Asked) -> int:
+    """Check settings, address, server, schema, rights, clock, workers and queues; the code is 1 with problems.
+
+    Each line is ok, a warning or a problem, with the way out. Nothing is changed, and passwords are never shown.
+
+    \b
+    Examples:
+      pqclock doctor
+      pqclock doctor --json
+    """
+    found = list(_checks(asked.settings))
+    if asked.json:
+        print_json("checks", found)
+    else:
+        show(table(("check", "state", "message"), [(one.name, one.state, cell(one.message, _LENGTH)) for one in found]))
+        states = [one.state for one in found]
+        say(f"{count(states.count('problem'), 'problem')}, {count(states.count('warning'), 'warning')}")
+    return 1 if any(one.state == "problem" for one in found) else 0
+
+
+def _checks(settings: Settings) -> Iterator[Check]:
+    yield _guarded("settings", lambda: _settings(settings))
+    yield _guarded("files", lambda: _files(settings))
+    yield _guarded("zone data", _zone_data)
+    yield from _database(settings)
+
+
+def _guarded(name: str, check: Callable[[], Result]) -> Check:
+    """The check's result; whatever goes wrong is a problem of this check, and no reason to leave the others out."""
+    try:
+        state, message = check()
+    except (PqclockError, DatabaseError) as error:
+        state, message = problem(" ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:
+        state, message = problem(f"the check itself failed ({type(error).__name__}): {error}")
+    return Check(name, state, message)
+
+
+def _settings(settings: Settings) -> Result:
+    given = [_setting(settings, name) for name in SPECS if settings.is_set(name)]
+    return ok(f"{'; '.join(given)}; defaults otherwise" if given else "defaults only")
+
+
+def _setting(settings: Settings, name: str) -> str:
+    from pqclock.store.database import describe_url
+
+    value = getattr(settings, name)
+    shown = describe_url(value) if SPECS[name].secret else plain(value)
+    return f"{name} = {shown} ({settings.origin(name)})"
+
+
+def _files(settings: Settings) -> Result:
+    from pqclock.schedule_files import declared_paths, read_paths
+
+    paths = declared_paths(settings)
+    if not paths:
+        return ok("none: only schedules put at run time tick")
+    found = read_paths(paths)
+    errors = sum(finding.severity == "error" for finding in found.findings)
+    if errors:
+        return problem(f"{count(errors, 'error')} in the schedule files: see `pqclock check`")
+    message = f"{count(len(found.schedules), 'schedule')} in {', '.join(paths)}"
+    return warning(f"{message}, with warnings: see `pqclock check`") if found.findings else ok(message)
+
+
+def _zone_data() -> Result:
+    from importlib.metadata import version
+    from zoneinfo import TZPATH, available_timezones
+
+    places = ", ".join(TZPATH) or "no folder of the system"
+    return ok(f"Python knows {len(available_timezones())} zones; package tzdata {version('tzdata')}, after {places}")
+
+
+def _database(settings: Settings) -> Iterator[Check]:
+    """The checks that need the database, as far as it can be had."""
+    from pqclock.address import Address, find_address
+    from pqclock.store.database import describe_url
+
+    addresses: list[Address] = []
+
+    def find() -> Result:
+        address = find_address(settings=settings)
+        addresses.append(address)
+        where = describe_url(address.url) if address.url else "where libpq's variables say"
+        return ok(f"{where} ({address.origin})")
+
+    yield _guarded("address", find)
+    try:
+        for address in addresses:
+            yield from _addressed(settings, address.url)
+    finally:
+        for address in addresses:
+            address.close()
+
+
+def _addressed(settings: Settings, url: str) -> Iterator[Check]:
+    from pqclock.store.database import clean_url
+
+    clock_url = settings.clock_database_url
+    sessions: list[Session] = []
+    yield _guarded("connection", lambda: _connect(url, settings.schema, sessions))
+    try:
+        for session in sessions:
+            yield _guarded("pooler", partial(_pooler, session, clock_url))
+            yield from _connected(session)
+    finally:
+        for session in sessions:
+            session.close()
+    if clock_url is not None and clean_url(clock_url) != clean_url(url):
+        yield _guarded("clock's address", lambda: _clock_address(clock_url, settings.schema))
+
+
+def _connect(url: str, schema: str, sessions: list[Session]) -> Result:
+    from pqclock.store.database import connect
+
+    # Nothing is prepared: behind a pooler the next statement may come to another backend.
+    session = connect(url, schema, "doctor", prepare_threshold=None)
+    sessions.append(session)
+    info = session.conn.info
+    return ok(
+        f"as role {info.user} in database {info.dbname}, {'with' if session.conn.pgconn.ssl_in_use else 'no'} TLS"
+    )
+
+
+def _pooler(session: Session, clock_url: str | None) -> Result:
+    from pqclock.store import health
+
+    if health.is_direct(session):
+        return ok("none: the address is the server's own")
+    if clock_url is not None:
+        return ok("there is one; the clock has an address of its own")
+    return problem(
+        "the clock does not start behind a pooler: set PQCLOCK_CLOCK_DATABASE_URL to the server's own address"
+    )
+
+
+def _clock_address(url: str, schema: str) -> Result:
+    from pqclock.store import health
+    from pqclock.store.database import connect, describe_url
+
+    session = connect(url, schema, "doctor", prepare_threshold=None)
+    try:
+        if health.is_direct(session):
+            return ok(f"{describe_url(url)} is the server's own")
+    finally:
+        session.close()
+    return problem(
+        f"{describe_url(url)} is a pooler, behind which the clock does not start: "
+        "set PQCLOCK_CLOCK_DATABASE_URL to the server's own address"
+    )
+
+
+def _connected(session: Session) -> Iterator[Check]:
+    yield _guarded("server", _reading(session, check_server))
+    yield _guarded("time", _reading(session, check_skew))
+    schema = _guarded("schema", _reading(session, check_schema))
+    yield schema
+    for name, check, needs_schema in CHECKS:
+        if schema.state == "ok" or not needs_schema:
+            yield _guarded(name, _reading(session, check))
+
+
+def _reading(session: Session, check: Callable[[Session], Result]) -> Callable[[], Result]:
+    """Each check in a read-only transaction of its own: a refused statement ends no other check."""
+    from pqclock.store import listings
+
+    def run() -> Result:
+        with listings.reading(session):
+            return check(session)
+
+    return run
