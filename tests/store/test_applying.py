@@ -13,7 +13,7 @@ from pqclock.clock.applier import Applied, apply
 from pqclock.clock.planner import Planner
 from pqclock.errors import ScheduleFileError
 from pqclock.rules.schedule import Schedule
-from pqclock.store import leadership, schedules
+from pqclock.store import leadership, runtime, schedules
 from store.deadlines import eventually
 from store.samples import DAY, HOUR, MINUTE, NOW, SECOND
 
@@ -256,3 +256,15 @@ def test_an_application_takes_the_time_it_needs_on_a_connection_with_narrow_limi
     finally:
         other.close()
         onlooker.close()
+
+
+def test_a_change_of_a_paused_schedule_keeps_the_pause_and_writes_down_what_it_left_out(database: Database) -> None:
+    applied(database, HOURLY)
+    plan_at(database, NOW)
+    runtime.pause(database.session, "a", NOW + 3 * HOUR, now=NOW + MINUTE)
+    applied(database, replace(HOURLY, cron="30 * * * *"), content="2", at=NOW + 2 * HOUR + MINUTE)
+    plan_at(database, NOW + 4 * HOUR)
+    assert database.rows(LEDGER)[:2] == [
+        (NOW + HOUR, NOW + 2 * HOUR, 2, "skipped", "paused"),
+        (NOW + 2 * HOUR + 30 * MINUTE, NOW + 2 * HOUR + 30 * MINUTE, 1, "skipped", "paused"),
+    ]

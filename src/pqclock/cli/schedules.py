@@ -1,4 +1,4 @@
-"""`pqclock schedules`: what the database has of them, and what became of their ticks."""
+"""`pqclock schedules`: what the database has of them, and what became of their ticks; verbs are in `scheduling`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pqclock.cli.moments import known_zone, moment
 from pqclock.cli.options import MAX_LIMIT, TEXT, Asked, asking, paging
 from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
 from pqclock.cli.root import EXIT_CODES
+from pqclock.cli.scheduling import pause, put, remove, resume, trigger
 from pqclock.errors import UnknownSchedule
 from pqclock.store import listings
 from pqclock.store.listing_rows import ScheduleRow, TickRow
@@ -22,6 +23,10 @@ _COLUMNS = ("key", "state", "when", "task", "queue", "next", "note")
 @click.group(cls=DefaultGroup, default="list", epilog=EXIT_CODES)
 def schedules() -> None:
     """Schedules in the database; without a verb they are listed."""
+
+
+for command in (put, remove, pause, resume, trigger):
+    schedules.add_command(command)
 
 
 @schedules.command("list", epilog=EXIT_CODES)
@@ -62,7 +67,7 @@ def _timing(row: ScheduleRow) -> str:
 
 
 def _pause(row: ScheduleRow, now: datetime) -> str:
-    if row.paused_until is None:
+    if row.paused_until is None or row.paused_until <= now:
         return ""
     return f"paused until {moment(row.paused_until, now)}{f': {row.note}' if row.note else ''}"
 

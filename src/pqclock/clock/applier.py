@@ -13,6 +13,7 @@ from pqclock.errors import ScheduleFileError
 from pqclock.rules.applying import Difference, Standing, compare, state_of
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.ticks import first_of, plan_skip
+from pqclock.store import runtime
 from pqclock.store import schedules as store
 from pqclock.store.database import TRY_AGAIN, Session
 from pqclock.store.schedules import KnownSchedule, Reach, TickRow
@@ -153,6 +154,7 @@ def _account(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> 
     """Bring the ledger up to now under the definitions that held until now, before they change."""
     reaches: list[Reach] = []
     ticks: list[TickRow] = []
+    pauses = runtime.pauses(session, rows)
     for row in rows:
         try:
             compiled = compile_row(row)
@@ -164,10 +166,23 @@ def _account(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> 
             skipped = plan_skip(compiled.schedule, row.planned_to, now, "disabled")
             ticks += [tick_row(row.id, compiled, entry) for entry in skipped]
             reaches.append(Reach(row.id, row.version, row.planned_to, now, None))
+        elif row.state == "active" and row.id in pauses:
+            _account_for_pause(session, compiled, row, pauses[row.id], now)
         elif row.state == "active" and _owes(compiled, row, now):
             _catch_up(session, compiled, row, now)
     if reaches:
         store.insert_ticks(session, None, reaches, ticks, now)
+
+
+def _account_for_pause(
+    session: Session, compiled: Compiled, row: KnownSchedule, until: datetime, now: datetime
+) -> None:
+    """The ticks before the end of the pause are skipped; those after it, if it is over, are caught up."""
+    passed = max(row.planned_to, min(now, until - timedelta(microseconds=1)))
+    skipped = [tick_row(row.id, compiled, e) for e in plan_skip(compiled.schedule, row.planned_to, passed, "paused")]
+    store.insert_ticks(session, None, [Reach(row.id, row.version, row.planned_to, passed, passed)], skipped, now)
+    if passed < now:
+        _catch_up(session, compiled, replace(row, planned_to=passed, next_tick=passed), now)
 
 
 def _catch_up(session: Session, compiled: Compiled, row: KnownSchedule, now: datetime) -> None:

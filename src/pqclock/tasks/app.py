@@ -27,6 +27,7 @@ from pqclock.tasks.options import (
     check_task_name,
     refuse_later,
 )
+from pqclock.tasks.schedules import Schedules
 from pqclock.tasks.task import Task
 
 P = ParamSpec("P")
@@ -55,6 +56,11 @@ class App:
     def tasks(self) -> Mapping[str, Task[..., Any]]:
         """The registered tasks by name, read-only."""
         return MappingProxyType(self._tasks)
+
+    @property
+    def schedules(self) -> Schedules:
+        """Schedules at run time: put, remove, pause, resume, trigger."""
+        return Schedules(self, self._connections)
 
     def task(
         self,

@@ -18,7 +18,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from pqclock.address import Address
 from pqclock.errors import ArgumentError, Refused
-from pqclock.store.database import connect, query, unreachable
+from pqclock.store.database import Session, connect, query, unreachable
 from pqclock.tasks.pools import LoopPool, ThreadPool
 
 Params = dict[str, Any]
@@ -81,6 +81,20 @@ class Connections:
                     return _run_on(own, text, params)
             except PoolClosed:
                 # Another thread closed the app just now, and nothing was run: that was no reason to fail.
+                continue
+            except PoolTimeout as error:
+                raise unreachable(place.address.url, error) from error
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session on one of the app's connections, for verbs that take several statements."""
+        while True:
+            place, pool = self._opened()
+            try:
+                with pool.connection() as own, _migrated():
+                    yield Session(own, place.schema)
+                    return
+            except PoolClosed:
                 continue
             except PoolTimeout as error:
                 raise unreachable(place.address.url, error) from error

@@ -1,0 +1,182 @@
+"""A change of schedules at run time: lock the rows, bring the ledger up to now, write a new version.
+
+A change holds the rows, takes back the ticks inserted ahead, and raises the version, so that what the leader planned
+from the one before is not written any more. What passed while a schedule was disabled or paused is written down as
+skipped under the definition that held.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import psycopg
+
+from pqclock.errors import UnknownSchedule
+from pqclock.rules import ticks
+from pqclock.rules.files.fields import SECTIONS
+from pqclock.rules.files.findings import hint, show
+from pqclock.rules.json_values import storable_text
+from pqclock.rules.schedule import Schedule
+from pqclock.store import schedules
+from pqclock.store.database import Session
+from pqclock.store.schedules import Reach, TickRow
+
+log = logging.getLogger("pqclock.schedules")
+
+# The end of a pause that has none.
+ENDLESS = datetime(9999, 12, 31, tzinfo=UTC)
+
+_ATTEMPTS = 6
+_BACKOFF = 0.02
+_SUGGESTED_FROM = 250
+_INSTANT = timedelta(microseconds=1)
+# A deadlock, or another session that put the same new key: the same transaction succeeds a moment later.
+_AGAIN = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.UniqueViolation,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A schedule as the database has it, its row locked."""
+
+    id: int
+    key: str
+    version: int
+    set_name: str | None
+    source: str
+    state: str
+    definition: dict[str, Any]
+    planned_to: datetime
+    paused_until: datetime | None
+    note: str | None
+
+
+def repeated(session: Session, change: Callable[[], Result]) -> Result:
+    """Run a change in a transaction; once more when somebody else was in its way."""
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return _in_transaction(session, change)
+        except _AGAIN as error:
+            log.info("a change of schedules is repeated: %s", " ".join(str(error).split()))
+            time.sleep(_BACKOFF * 2**attempt)
+    return _in_transaction(session, change)
+
+
+def _in_transaction(session: Session, change: Callable[[], Result]) -> Result:
+    with session.transaction():
+        session.run("schedules.allow_time")
+        return change()
+
+
+def lock(session: Session, keys: Sequence[str]) -> list[Standing]:
+    """The rows of these keys, also removed ones, locked in one order."""
+    return session.fetch(Standing, "runtime.lock", keys=list(keys))
+
+
+def lock_one(session: Session, key: str) -> Standing:
+    """The row of a schedule, locked; raises UnknownSchedule, also for a removed one."""
+    for row in lock(session, [key]) if SECTIONS["schedule"].accepts(key) else ():
+        if row.state != "removed":
+            return row
+    raise _unknown(session, key)
+
+
+def find(session: Session, key: str) -> tuple[int, dict[str, Any]]:
+    """Id and definition of a schedule, not locked; raises UnknownSchedule."""
+    if SECTIONS["schedule"].accepts(key):
+        found = session.run("runtime.find", key=key).fetchone()
+        if found is not None:
+            return found[0], found[1]
+    raise _unknown(session, key)
+
+
+def _unknown(session: Session, key: str) -> UnknownSchedule:
+    near = session.run("runtime.keys_near", key=storable_text(str(key), 200), limit=_SUGGESTED_FROM)
+    meant = hint(str(key), [name for (name,) in near])
+    return UnknownSchedule(f"the database has no schedule {show(key)}{meant}; see `pqclock schedules list`")
+
+
+def account(session: Session, rows: Sequence[Standing], now: datetime, owed: str | None = None) -> list[Standing]:
+    """Bring the ledger up to now before the rows change; gives them with where their planning stands then.
+
+    It stands before now where ticks came due that nobody has planned yet; with `owed` they are skipped for that reason.
+    """
+    spans = [_account(row, now, owed) for row in rows]
+    reaches = [
+        Reach(row.id, row.version, row.planned_to, reached, None)
+        for row, (reached, _) in zip(rows, spans, strict=True)
+        if reached > row.planned_to
+    ]
+    if reaches:
+        entries = [
+            TickRow(row.id, e.tick, e.through, e.count, e.outcome, e.reason, e.origin, e.nominal)
+            for row, (_, found) in zip(rows, spans, strict=True)
+            for e in found
+        ]
+        schedules.insert_ticks(session, None, reaches, entries, now)
+    return [replace(row, planned_to=reached) for row, (reached, _) in zip(rows, spans, strict=True)]
+
+
+def _account(row: Standing, now: datetime, owed: str | None) -> tuple[datetime, list[ticks.Entry]]:
+    """How far the ledger of a row can be brought up without a job, and the entries for that."""
+    if row.state == "removed" or row.planned_to >= now:
+        return max(row.planned_to, now), []
+    try:
+        schedule = Schedule.from_definition(row.key, row.definition)
+        schedule.ticking()
+    except Exception as error:
+        # It could not be planned either; a broken definition must not stand in the way of its mend.
+        log.error("schedule %s: the ticks of a broken definition are not accounted for: %s", row.key, error)
+        return now, []
+    reached, entries = row.planned_to, list[ticks.Entry]()
+    if row.state == "disabled":
+        return now, list(ticks.plan_skip(schedule, reached, now, "disabled"))
+    if row.paused_until is not None and row.paused_until - _INSTANT > reached:
+        paused_to = min(now, row.paused_until - _INSTANT)
+        entries += ticks.plan_skip(schedule, reached, paused_to, "paused")
+        reached = paused_to
+    due = ticks.next_tick(schedule, reached)
+    if due is not None and due <= now and owed is None:
+        return reached, entries
+    # Without an owed tick this writes down what calendars left out.
+    return now, [*entries, *ticks.plan_skip(schedule, reached, now, owed or "missed")]
+
+
+def rewrite(session: Session, rows: Sequence[Standing], now: datetime) -> None:
+    """Give the rows a new version with these values, and take back what was inserted ahead.
+
+    Planning goes on from now, or from before where it did not get so far.
+    """
+    if not rows:
+        return
+    ids = [row.id for row in rows]
+    session.run("runtime.withdraw", ids=ids, now=now)
+    # What became ready in the meantime stays, and must not be planned again.
+    kept: dict[int, datetime] = dict(session.run("runtime.kept", ids=ids, now=now).fetchall())
+    written = [_written(row, row.planned_to if row.planned_to < now else kept.get(row.id, now)) for row in rows]
+    session.run("runtime.rewrite", rows=json.dumps(written), now=now)
+
+
+def _written(row: Standing, planned_to: datetime) -> dict[str, Any]:
+    end = row.paused_until
+    return {
+        "id": row.id,
+        "set_name": row.set_name,
+        "source": row.source,
+        "state": row.state,
+        "definition": row.definition,
+        "planned_to": planned_to.isoformat(),
+        "paused_until": None if end is None else "infinity" if end >= ENDLESS else end.isoformat(),
+        "note": row.note,
+    }

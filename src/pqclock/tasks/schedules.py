@@ -1,0 +1,110 @@
+"""`app.schedules`: schedules that are put, changed and removed at run time, beside those of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pqclock.errors import ArgumentError
+from pqclock.rules.files import schedule_from_fields
+from pqclock.rules.files.findings import show
+from pqclock.rules.schedule import Schedule
+from pqclock.store import runtime
+from pqclock.tasks.handle import JobHandle
+
+if TYPE_CHECKING:
+    from pqclock.tasks.app import App
+    from pqclock.tasks.connections import Connections
+    from pqclock.tasks.task import Task
+
+
+class Schedules:
+    """The verbs of schedules at run time. They block: on an event loop, call them through `asyncio.to_thread`."""
+
+    def __init__(self, app: App, connections: Connections) -> None:
+        self._app = app
+        self._connections = connections
+
+    def put(
+        self,
+        key: str,
+        *,
+        task: str | Task[..., Any],
+        cron: str | None = None,
+        every: str | timedelta | None = None,
+        at: str | datetime | None = None,
+        **fields: Any,
+    ) -> bool:
+        """Add the schedule, or change it in place; False when it is so already. A paused one stays paused.
+
+        Fields are those of schedule files. Ticks inserted ahead are taken back, and planning begins anew now. Only
+        where ticks came due while no clock ran, the leader accounts for that time by the new definition and its
+        catch-up. Raises ArgumentError with a line for each fault, and for a key that files declare.
+        """
+        return bool(self.put_many([{"key": key, "task": task, "cron": cron, "every": every, "at": at, **fields}]))
+
+    def put_many(self, schedules: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Put many schedules in one transaction, each a mapping with `key` and its fields; gives the keys written."""
+        wanted = _schedules(schedules)
+        with self._connections.session() as session:
+            return runtime.put(session, wanted)
+
+    def remove(self, key: str) -> None:
+        """Remove a schedule that was put; its history stays. Raises UnknownSchedule, ArgumentError for one of files."""
+        with self._connections.session() as session:
+            runtime.remove(session, key)
+
+    def pause(self, key: str, until: datetime | timedelta | None = None, note: str | None = None) -> None:
+        """Skip the ticks from now on and before `until`: an aware datetime, a timedelta from now, or until `resume`.
+
+        It holds for schedules of files as well, and applying files does not lift it. Raises UnknownSchedule.
+        """
+        with self._connections.session() as session:
+            runtime.pause(session, key, until, note)
+
+    def resume(self, key: str) -> bool:
+        """End a pause; False when there was none. Raises UnknownSchedule."""
+        with self._connections.session() as session:
+            return runtime.resume(session, key)
+
+    def trigger(self, key: str, args: Mapping[str, object] | None = None) -> JobHandle:
+        """Insert a job of the schedule now, without a tick; also of one that is paused. Raises UnknownSchedule.
+
+        `args` go before the schedule's, name by name; its templates are filled as for a tick now.
+        """
+        defaults = {name: task.defaults() for name, task in self._app.tasks.items()}
+        with self._connections.session() as session:
+            job_id, state = runtime.trigger(session, key, args, defaults)
+        return JobHandle(job_id, True, state, self._app)
+
+
+def _schedules(given: Iterable[Mapping[str, Any]]) -> list[Schedule]:
+    """The schedules that the mappings describe; raises ArgumentError with all faults of all of them."""
+    found: dict[str, Schedule] = {}
+    faults: list[str] = []
+    for number, fields in enumerate(given):
+        if not isinstance(fields, Mapping) or "key" not in fields:
+            faults.append(f"schedules[{number}] must be a mapping with a key, not {fields!r:.60}")
+            continue
+        key = fields["key"]
+        if isinstance(key, str) and key in found:
+            faults.append(f"schedule {show(key)} is given twice: leave one out")
+            continue
+        try:
+            found[key] = schedule_from_fields(key, _plain(fields))
+        except ArgumentError as error:
+            faults += [f"schedule {show(key)}: {line}" for line in str(error).splitlines()]
+    if faults:
+        raise ArgumentError("\n".join(faults))
+    return list(found.values())
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without the key, a Task by its name."""
+    from pqclock.tasks.task import Task
+
+    rest = {name: value for name, value in fields.items() if name != "key"}
+    if isinstance(rest.get("task"), Task):
+        rest["task"] = rest["task"].name
+    return rest
