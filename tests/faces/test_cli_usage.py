@@ -13,7 +13,7 @@ import pytest
 
 from pqclock import __version__
 from pqclock.cli.root import ENTRIES
-from pqclock.embedded import start
+from pqclock.embedded import erase, start
 from pqclock.store import migrate
 
 Command = Callable[..., Any]
@@ -173,6 +173,10 @@ def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch, command: Com
 
 
 def test_the_embedded_server_is_joined_and_migrated_by_itself(command: Command, tmp_path: Path) -> None:
-    with start(tmp_path / ".pqclock", durable=False):
-        assert command("jobs", "--json").json["jobs"] == []
-        assert command("migrate", "--check").code == 0
+    folder = tmp_path / ".pqclock"
+    try:
+        with start(folder, durable=False):
+            assert command("jobs", "--json").json["jobs"] == []
+            assert command("migrate", "--check").code == 0
+    finally:
+        erase(folder)
