@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from difflib import get_close_matches
 
 from pqclock.address import Address
 from pqclock.clock.applier import Applied, apply
@@ -122,6 +121,8 @@ def _warn(files: FileSet) -> None:
 
 def _warn_of_unknown_tasks(session: Session, files: FileSet) -> None:
     """Where workers have published their tasks, a name that none of them has is more likely misspelt than early."""
+    from difflib import get_close_matches
+
     published = tasks.names(session)
     for schedule in files.schedules:
         if published and schedule.task not in published:

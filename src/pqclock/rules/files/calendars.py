@@ -11,7 +11,6 @@ from pqclock.rules.calendars import DATES_LIMIT, WEEKDAYS, Calendar
 from pqclock.rules.files.entry import read_section
 from pqclock.rules.files.fields import SECTIONS
 from pqclock.rules.files.findings import Finding, show
-from pqclock.rules.files.ics import read_ics
 from pqclock.rules.files.kinds import BadValue, Fault
 from pqclock.rules.files.toml import read_toml
 
@@ -49,6 +48,9 @@ class Calendars:
             content = _content(self.beside, source, name)
             if name.endswith(".toml"):
                 return self._toml(beside_name(source, name), content)
+            # Late: few have one, and every clock would carry it.
+            from pqclock.rules.files.ics import read_ics
+
             dates, faults = read_ics(content)
             return Calendar(dates), [fault._replace(path=("file",)) for fault in faults]
         except BadValue as bad:

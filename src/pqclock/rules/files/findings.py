@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 
 _LINE_WIDTH = 120
@@ -92,6 +91,8 @@ def hint(word: str, names: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _nearest(word: str, names: tuple[str, ...]) -> str | None:
+    from difflib import get_close_matches
+
     close = get_close_matches(word, names, n=1, cutoff=0.6)
     return close[0] if close else None
 
