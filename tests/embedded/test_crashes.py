@@ -12,10 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pqclock.embedded import attach, start
+from pqclock.embedded import attach, locks, start
 from pqclock.embedded.children import Lifeline
 from pqclock.embedded.postmaster import end_orphan
-from pqclock.embedded.state import State, read_live
+from pqclock.embedded.state import State, publish, read_live
 
 Eventually = Callable[[Callable[[], bool], float], float]
 Runs = Callable[[int], bool]
@@ -147,3 +147,23 @@ def test_the_lifeline_interrupts_unless_it_is_cut(cut: bool, eventually: Eventua
             shell.stdin.close()  # what the kernel does when the keeper dies
             eventually(lambda: watched.poll() == -signal.SIGINT, 3)
             shell.wait()
+
+
+def test_a_state_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    state = State(**dict.fromkeys(State._fields, 1))  # type: ignore[arg-type]
+    held = [publish(path, state)]
+    real = locks.take
+
+    def replaced_before(fd: int, *, alone: bool) -> bool:
+        if len(held) == 1 and not alone:
+            held.append(publish(path, state))
+            os.close(held[0])
+        return real(fd, alone=alone)
+
+    monkeypatch.setattr(locks, "take", replaced_before)
+    assert read_live(path) == state
+    os.close(held[1])
+    assert read_live(path) is None

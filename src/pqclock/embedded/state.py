@@ -42,12 +42,25 @@ def publish(path: Path, state: State) -> int:
 
 def read_live(path: Path) -> State | None:
     """Read the state at `path`, or None when there is none or its keeper is gone."""
+    while True:
+        try:
+            file = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8")  # noqa: SIM115
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with file:
+            if not locks.take(file.fileno(), alone=False):
+                return _parse(file.read())
+            if _is_at(path, file.fileno()):
+                return None
+        # A keeper put a new state in its place after it was opened, and let go of the old one.
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    """Whether the open file is the one at `path` still, or there is none any more."""
     try:
-        file = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8")  # noqa: SIM115
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    with file:
-        return None if locks.take(file.fileno(), alone=False) else _parse(file.read())
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return True
 
 
 def read_left(path: Path) -> State | None:
