@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LockedSchedule:
     """A schedule as the database has it, its row locked."""
 
     id: int
@@ -79,12 +79,12 @@ def _in_transaction(session: Session, change: Callable[[], Result]) -> Result:
         return change()
 
 
-def lock(session: Session, keys: Sequence[str]) -> list[Standing]:
+def lock(session: Session, keys: Sequence[str]) -> list[LockedSchedule]:
     """The rows of these keys, also removed ones, locked in one order."""
-    return session.fetch(Standing, "runtime.lock", keys=list(keys))
+    return session.fetch(LockedSchedule, "runtime.lock", keys=list(keys))
 
 
-def lock_one(session: Session, key: str) -> Standing:
+def lock_one(session: Session, key: str) -> LockedSchedule:
     """The row of a schedule, locked; raises UnknownSchedule, also for a removed one."""
     for row in lock(session, [key]) if SECTIONS["schedule"].accepts(key) else ():
         if row.state != "removed":
@@ -107,7 +107,9 @@ def _unknown(session: Session, key: str) -> UnknownSchedule:
     return UnknownSchedule(f"the database has no schedule {show(key)}{meant}; see `pqclock schedules list`")
 
 
-def account(session: Session, rows: Sequence[Standing], now: datetime, owed: str | None = None) -> list[Standing]:
+def account(
+    session: Session, rows: Sequence[LockedSchedule], now: datetime, owed: str | None = None
+) -> list[LockedSchedule]:
     """Bring the ledger up to now before the rows change; gives them with where their planning stands then.
 
     It stands before now where ticks came due that nobody has planned yet; with `owed` they are skipped for that reason.
@@ -128,7 +130,7 @@ def account(session: Session, rows: Sequence[Standing], now: datetime, owed: str
     return [replace(row, planned_to=reached) for row, (reached, _) in zip(rows, spans, strict=True)]
 
 
-def _account(row: Standing, now: datetime, owed: str | None) -> tuple[datetime, list[ticks.Entry]]:
+def _account(row: LockedSchedule, now: datetime, owed: str | None) -> tuple[datetime, list[ticks.Entry]]:
     """How far the ledger of a row can be brought up without a job, and the entries for that."""
     if row.state == "removed" or row.planned_to >= now:
         return max(row.planned_to, now), []
@@ -153,7 +155,7 @@ def _account(row: Standing, now: datetime, owed: str | None) -> tuple[datetime, 
     return now, [*entries, *ticks.plan_skip(schedule, reached, now, owed or "missed")]
 
 
-def rewrite(session: Session, rows: Sequence[Standing], now: datetime) -> None:
+def rewrite(session: Session, rows: Sequence[LockedSchedule], now: datetime) -> None:
     """Give the rows a new version with these values, and take back what was inserted ahead.
 
     Planning goes on from now, or from before where it did not get so far.
@@ -168,7 +170,7 @@ def rewrite(session: Session, rows: Sequence[Standing], now: datetime) -> None:
     session.run("runtime.rewrite", rows=json.dumps(written), now=now)
 
 
-def _written(row: Standing, planned_to: datetime) -> dict[str, Any]:
+def _written(row: LockedSchedule, planned_to: datetime) -> dict[str, Any]:
     end = row.paused_until
     return {
         "id": row.id,

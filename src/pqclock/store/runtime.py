@@ -22,7 +22,7 @@ from pqclock.rules.json_values import check_object
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.templates import compile_args, render
 from pqclock.store import jobs, schedules
-from pqclock.store.changing import ENDLESS, Standing, account, find, lock, lock_one, repeated, rewrite
+from pqclock.store.changing import ENDLESS, LockedSchedule, account, find, lock, lock_one, repeated, rewrite
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
 from pqclock.store.schedules import DueSchedule, KnownSchedule
@@ -116,7 +116,7 @@ def _put(session: Session, wanted: Mapping[str, Schedule], now: datetime | None)
     return sorted([*added, *(row.key for row in changed)])
 
 
-def _refuse_declared(rows: Sequence[Standing]) -> None:
+def _refuse_declared(rows: Sequence[LockedSchedule]) -> None:
     faults = [
         f"schedule {show(row.key)} is declared in {row.source} (set {show(row.set_name)}): change it there, and run "
         f"`pqclock apply`"
@@ -127,11 +127,11 @@ def _refuse_declared(rows: Sequence[Standing]) -> None:
         raise ArgumentError("\n".join(faults))
 
 
-def _differs(row: Standing, schedule: Schedule) -> bool:
+def _differs(row: LockedSchedule, schedule: Schedule) -> bool:
     return row.state != state_of(schedule) or row.definition != _definition(schedule)
 
 
-def _redefined(row: Standing, schedule: Schedule) -> Standing:
+def _redefined(row: LockedSchedule, schedule: Schedule) -> LockedSchedule:
     """The row with a new definition; one that comes back begins without its old pause."""
     if row.state == "removed":
         row = replace(row, paused_until=None, note=None)
