@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pqclock.clock.planning import Compiled, compile_row, plan_row, tick_row
 from pqclock.errors import ScheduleFileError
 from pqclock.rules.applying import Difference, Standing, compare, state_of
 from pqclock.rules.schedule import Schedule
@@ -16,6 +15,7 @@ from pqclock.rules.ticks import first_of, plan_skip
 from pqclock.store import runtime
 from pqclock.store import schedules as store
 from pqclock.store.database import TRY_AGAIN, Session
+from pqclock.store.planning import Compiled, compile_row, plan_row, tick_row
 from pqclock.store.schedules import KnownSchedule, Reach, TickRow
 
 log = logging.getLogger("pqclock.clock")

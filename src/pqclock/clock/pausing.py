@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from pqclock.clock.planning import Compiled, plan_row, tick_row
 from pqclock.rules import ticks
 from pqclock.rules.schedule import Schedule
 from pqclock.store.changing import ENDLESS
+from pqclock.store.planning import Compiled, plan_row, tick_row
 from pqclock.store.schedules import DueSchedule, Reach, TickRow
 
 _INSTANT = timedelta(microseconds=1)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pqclock.clock.pausing import plan_paused
-from pqclock.clock.planning import Compiled, compile_row, plan_row
 from pqclock.store import runtime, schedules
 from pqclock.store.database import STATEMENT_TOO_LONG, Session
+from pqclock.store.planning import Compiled, compile_row, plan_row
 from pqclock.store.schedules import DueSchedule, Insertion, Reach, TickRow
 
 log = logging.getLogger("pqclock.clock")
