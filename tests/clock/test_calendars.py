@@ -131,4 +131,4 @@ def test_ticks_that_all_fall_on_excluded_days_are_written_down_in_the_end(databa
     planned(database, MONDAY + HOUR)
     planned(database, MONDAY + 7 * DAY)
     reasons = database.rows("SELECT reason, sum(count)::int FROM pqclock.tick GROUP BY 1 ORDER BY 1")
-    assert reasons == [("excluded", 4), (None, 5)]
+    assert reasons == [("ended", 1), ("excluded", 4), (None, 5)]

@@ -55,7 +55,7 @@ def test_field_by_field(planned: Command) -> None:
     assert fields["cron"] == ("0 2 * * *", "5 2 * * *") and fields["queue"] == (None, "q")
     done = planned("plan")
     assert done.code == 0 and '    cron: "0 2 * * *" -> "5 2 * * *"' in done.out
-    assert "    queue: not set -> " in done.out and "1 added, 1 changed, 0 removed, 1 moved" in done.err
+    assert "    queue: not set -> " in done.out and "1 added, 1 changed, 0 renamed, 0 removed, 1 moved" in done.err
     assert planned("plan", "--exit-code").code == 1
 
 

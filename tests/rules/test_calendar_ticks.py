@@ -118,7 +118,10 @@ def test_a_move_looks_thirty_days_ahead_and_no_further() -> None:
 
 def test_a_move_does_not_leave_start_and_end() -> None:
     end = datetime(2026, 11, 23, tzinfo=UTC)
-    assert week(daily("next_business_day", end=end)) == [("21 09:00", "22 09:00", 2, "skipped", "excluded", "21 09:00")]
+    assert week(daily("next_business_day", end=end)) == [
+        ("21 09:00", "22 09:00", 2, "skipped", "excluded", "21 09:00"),
+        ("23 09:00", "23 09:00", 1, "skipped", "ended", "23 09:00"),
+    ]
     assert next_tick(daily("next_business_day", end=end), FRIDAY) is None
     start = datetime(2026, 11, 21, tzinfo=UTC)
     assert week(daily("previous_business_day", start=start), days=2) == [
@@ -166,12 +169,16 @@ def test_what_calendars_leave_no_tick_is_planned_all_the_same() -> None:
     schedule = daily(cron="0 9 * * SAT")
     assert next_tick(schedule, FRIDAY) is None
     done = plan(schedule, FRIDAY, FRIDAY, FRIDAY, MINUTE)
-    assert done.next_tick == datetime(2027, 11, 20, 9, tzinfo=UTC)
-    (*_, last) = plan(schedule, FRIDAY, FRIDAY, done.next_tick, MINUTE).entries
-    assert (last.reason, last.tick) == ("excluded", done.next_tick)
-    ended = plan(daily(end=FRIDAY + 2 * DAY), FRIDAY, FRIDAY, FRIDAY, MINUTE)
-    assert ended.next_tick == datetime(2026, 11, 22, 9, tzinfo=UTC)
-    assert plan(daily(end=FRIDAY + DAY / 2), FRIDAY, FRIDAY, FRIDAY, MINUTE).next_tick is None
+    assert (done.next_tick, done.look_at) == (None, datetime(2027, 11, 20, 9, tzinfo=UTC))
+    assert done.look_at is not None
+    (*_, last) = plan(schedule, FRIDAY, FRIDAY, done.look_at, MINUTE).entries
+    assert (last.reason, last.tick) == ("excluded", done.look_at)
+    ending = plan(daily(end=FRIDAY + 2 * DAY), FRIDAY, FRIDAY, FRIDAY, MINUTE)
+    assert (ending.next_tick, ending.look_at) == (None, datetime(2026, 11, 22, 9, tzinfo=UTC))
+    # Past what is left out there is only the end to be written down.
+    ended = plan(daily(end=FRIDAY + DAY / 2), FRIDAY, FRIDAY, FRIDAY, MINUTE)
+    assert (ended.next_tick, ended.look_at) == (None, datetime(2026, 11, 21, 9, tzinfo=UTC))
+    assert plan(daily(end=FRIDAY + DAY / 2), FRIDAY, FRIDAY, FRIDAY + 9 * DAY, MINUTE).look_at is None
 
 
 def test_what_is_left_out_ahead_has_a_row_for_each() -> None:
@@ -241,7 +248,7 @@ def fates(schedule: Schedule, after: datetime, now: datetime, horizon: timedelta
     found: list[Fate] = []
     while True:
         done = plan(schedule, after, after - 9 * DAY, now, horizon)
-        found += [fate for entry in done.entries for fate in fates_of(schedule, entry)]
+        found += [fate for entry in done.entries if entry.reason != "ended" for fate in fates_of(schedule, entry)]
         if done.planned_to >= now + horizon:
             return found
         assert done.planned_to > after

@@ -100,7 +100,7 @@ def test_a_definition_holds_only_what_differs_from_the_defaults() -> None:
 
 
 def test_unknown_names_in_a_definition_are_left_out() -> None:
-    schedule = Schedule.from_definition("k", {"task": "x", "cron": "@daily", "overlap": "skip", "from": 1}, "api")
+    schedule = Schedule.from_definition("k", {"task": "x", "cron": "@daily", "colour": "red", "from": 1}, "api")
     assert schedule == Schedule("k", "x", cron="@daily")
     assert schedule.source == "api"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pqclock.rules.calendars import Calendar, excluded_by
+from pqclock.rules.offsets import run_at
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.simulation import Range, clock_changes, count, empty_dates, fitting, load, peak
-from pqclock.rules.ticks import run_at
 
 SINCE = datetime(2027, 1, 1, tzinfo=UTC)
 YEAR = Range(SINCE, datetime(2028, 1, 1, tzinfo=UTC))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pqclock.rules import ticks
 from pqclock.rules.cron import Cron
+from pqclock.rules.offsets import offset, run_at
 from pqclock.rules.schedule import Schedule
-from pqclock.rules.ticks import Entry, Plan, next_tick, offset, plan, plan_skip, previous_tick, run_at
+from pqclock.rules.ticks import Entry, Plan, missed_span, next_tick, plan, plan_skip, previous_tick
 from rules.cron_examples import examples
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -97,8 +98,13 @@ def test_a_grace_longer_than_the_window_wins() -> None:
 def test_the_start_belongs_to_the_schedule_and_the_end_does_not() -> None:
     schedule = hourly(start=NOW, end=NOW + 3 * HOUR, catch_up="all")
     done = plan(schedule, NOW - DAY, NOW - DAY, NOW - DAY, 2 * DAY)
-    assert rows(done.entries) == inserted("clock", "12:00", "13:00", "14:00")
-    assert done.next_tick is None
+    assert rows(done.entries) == [
+        *inserted("clock", "12:00", "13:00", "14:00"),
+        ("15:00", "15:00", 1, "skipped", "ended", "clock"),
+    ]
+    assert (done.next_tick, done.look_at) == (None, None)
+    before_the_end = plan(schedule, NOW - DAY, NOW - DAY, NOW - DAY, DAY + 2 * HOUR)
+    assert (before_the_end.next_tick, before_the_end.look_at) == (None, NOW + 3 * HOUR)
     assert next_tick(schedule, NOW - DAY) == NOW
     assert next_tick(schedule, NOW + 2 * HOUR) is None
 
@@ -118,7 +124,7 @@ def test_the_previous_tick_lies_within_start_and_end() -> None:
 
 def test_nothing_is_planned_twice_when_the_horizon_does_not_move() -> None:
     done = plan(hourly(), NOW + 2 * HOUR, NOW - DAY, NOW, MINUTE)
-    assert done == Plan((), NOW + 2 * HOUR, NOW + 3 * HOUR)
+    assert done == Plan((), NOW + 2 * HOUR, NOW + 3 * HOUR, NOW + 3 * HOUR)
 
 
 @pytest.mark.parametrize(("gap", "expected"), [("skip", ("skipped", "gap")), ("shift", ("inserted", None))])
@@ -171,7 +177,10 @@ def test_ticks_left_out_for_a_reason_are_one_row() -> None:
         ("10:00", "12:00", 3, "skipped", "disabled", "clock")
     ]
     assert plan_skip(hourly(), NOW, NOW + 59 * MINUTE, "disabled") == ()
-    assert plan_skip(hourly(end=NOW), NOW - SECOND, NOW, "disabled") == ()
+    assert rows(plan_skip(hourly(end=NOW), NOW - SECOND, NOW, "disabled")) == [
+        ("12:00", "12:00", 1, "skipped", "ended", "clock")
+    ]
+    assert plan_skip(hourly(end=NOW), NOW, NOW + DAY, "disabled") == ()
 
 
 def test_a_year_of_seconds_is_counted_at_once() -> None:
@@ -229,6 +238,10 @@ def fates(schedule: Schedule, after: datetime, now: datetime, horizon: timedelta
     while after < now + horizon or not found:
         done = plan(schedule, after, NOW - 9 * DAY, now, horizon)
         for entry in done.entries:
+            if entry.reason == "ended":
+                assert schedule.end is not None
+                assert entry.tick == schedule.timing().next(schedule.end - INSTANT)
+                continue
             found += [(tick, f"{entry.outcome} {entry.reason} {entry.origin}") for tick in covered(schedule, entry)]
         if done.planned_to == after:
             break
@@ -237,6 +250,8 @@ def fates(schedule: Schedule, after: datetime, now: datetime, horizon: timedelta
 
 
 def covered(schedule: Schedule, entry: Entry) -> list[datetime]:
+    if entry.reason == "ended":
+        return []
     if entry.reason == "gap":
         return [entry.tick]
     found = list(schedule.timing().ticks(entry.tick - INSTANT, entry.through + INSTANT))
@@ -287,6 +302,37 @@ def test_planning_goes_on_after_the_next_tick(
     done = plan(schedule, planned_to, NOW - 9 * DAY, now, horizon)
     assert done.next_tick == next_tick(schedule, done.planned_to)
     assert done.next_tick is None or done.next_tick > done.planned_to >= planned_to
+    assert done.look_at == done.next_tick or (done.next_tick is None and done.look_at is not None)
+
+
+@examples(150)
+@given(situations(), spans(3), st.sampled_from([None, 1, 7]))
+def test_missed_ticks_may_be_decided_on_later(
+    situation: tuple[Schedule, datetime, datetime], horizon: timedelta, most: int | None
+) -> None:
+    schedule, planned_to, now = situation
+    created = NOW - 9 * DAY
+    owed = missed_span(schedule, planned_to, created, now)
+    whole = fates(schedule, planned_to, now, horizon)
+    if owed is None:
+        assert not any("catch_up" in fate for _, fate in whole)
+        return
+    after, upto = owed
+    parts = fates(schedule, upto, now, horizon)
+    assert all(fate == "inserted None clock" or "gap" in fate for _, fate in parts)
+    while after < upto:
+        done = plan(schedule, after, created, now, upto - now, most)
+        for entry in done.entries:
+            parts += [(tick, f"{entry.outcome} {entry.reason} {entry.origin}") for tick in covered(schedule, entry)]
+        after = done.planned_to
+    assert sorted(parts) == sorted(whole)
+
+
+def test_what_has_no_missed_tick_owes_nothing() -> None:
+    assert missed_span(hourly(), NOW, NOW, NOW + HOUR + MINUTE) is None
+    assert missed_span(hourly(), NOW, NOW, NOW + HOUR + MINUTE + INSTANT) == (NOW, NOW + HOUR)
+    assert missed_span(hourly(), NOW + DAY, NOW, NOW) is None
+    assert missed_span(Schedule("k", "t", at=NOW), NOW - DAY, NOW, NOW + DAY) is None
 
 
 def test_offsets_are_the_same_for_ever() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HOURLY = Schedule("a", "mail", cron="0 * * * *", source="a.toml:1")
 MINUTELY = Schedule("a", "mail", cron="* * * * *", source="a.toml:1")
-ROWS = "SELECT key, state, source, version, planned_to, next_tick FROM pqclock.schedule ORDER BY key"
+ROWS = "SELECT key, state, source, version, planned_to, plan_at FROM pqclock.schedule ORDER BY key"
 LEDGER = "SELECT tick, through, count, outcome, reason FROM pqclock.tick ORDER BY tick"
 
 
@@ -191,7 +191,8 @@ def test_two_applications_at_once_take_turns(database: Database) -> None:
 
 
 def test_definitions_that_cannot_be_read_hold_up_nobody(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqclock.clock.planner.SLICE", 2)
+    monkeypatch.setattr("pqclock.clock.pace.FEWEST_SCHEDULES", 1)
+    monkeypatch.setattr("pqclock.clock.pace.MOST_SCHEDULES", 2)
     applied(database, *(replace(MINUTELY, key=f"a{n}") for n in range(3)), replace(MINUTELY, key="b"))
     database.session.conn.execute("UPDATE pqclock.schedule SET definition = '{\"cron\": \"?\"}' WHERE key <> 'b'")
     planner = Planner(database.session, leadership.elect(database.session, 1))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pqclock.store import leadership, schedules, tasks
+from pqclock.store import changing, leadership, schedules, tasks
 from pqclock.store.schedules import Insertion, Reach, TickRow
 from store.samples import HOUR, MINUTE, NOW, SECOND
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEDGER = (
     "SELECT tick, through, count, nominal, outcome, reason, origin, job_id, inserted_at FROM pqclock.tick ORDER BY 1"
 )
-CURSOR = "SELECT planned_to, next_tick, watermark FROM pqclock.schedule"
+CURSOR = "SELECT planned_to, next_tick, plan_at, watermark FROM pqclock.schedule"
 
 
 class Planned:
@@ -31,7 +31,7 @@ class Planned:
         row = {"key": "a", "source": "a.toml:1", "state": "active", "planned_to": NOW}
         schedules.add(database.session, "default", [{**row, "definition": {"task": "mail", **definition}}], NOW)
         (due,) = schedules.due(database.session, NOW, 10)
-        self.reach = Reach(due.id, due.version, NOW, NOW + MINUTE, NOW + HOUR)
+        self.reach = Reach(due.id, due.version, NOW, NOW + MINUTE, NOW + HOUR, NOW + MINUTE)
 
     def tick(self, at: datetime = NOW + SECOND, **more: Any) -> TickRow:
         row = TickRow(self.reach.schedule_id, at, at, 1, "inserted", None, "clock", run_at=at, args={"n": 1})
@@ -44,21 +44,21 @@ class Planned:
     def untouched(self) -> bool:
         """Nothing was written: no ledger row, no job, no cursor."""
         counts = "SELECT (SELECT count(*) FROM pqclock.tick) + (SELECT count(*) FROM pqclock.job)"
-        return self.database.value(counts) == 0 and self.database.rows(CURSOR) == [(NOW, NOW, NOW)]
+        return self.database.value(counts) == 0 and self.database.rows(CURSOR) == [(NOW, None, NOW, NOW)]
 
 
 def test_a_tick_becomes_a_row_of_the_ledger_and_a_job(database: Database) -> None:
     planned = Planned(database)
     tick = NOW + SECOND
     done = planned.insert(planned.tick(run_at=tick + SECOND, expires_at=tick + HOUR))
-    assert done == Insertion(True, 1, 1, tick + SECOND)
+    assert done == Insertion(True, [planned.reach.schedule_id], 0, 1, tick + SECOND)
     job_id = database.value("SELECT id FROM pqclock.job")
     assert database.rows(LEDGER) == [(tick, tick, 1, tick, "inserted", None, "clock", job_id, NOW)]
     fields = "SELECT state::text, task, args, run_at, expires_at, tick, schedule_id, created_at FROM pqclock.job"
     assert database.rows(fields) == [
         ("scheduled", "mail", {"n": 1}, tick + SECOND, tick + HOUR, tick, planned.reach.schedule_id, NOW)
     ]
-    assert database.rows(CURSOR) == [(NOW + MINUTE, NOW + HOUR, NOW)]
+    assert database.rows(CURSOR) == [(NOW + MINUTE, NOW + HOUR, NOW + MINUTE, NOW)]
 
 
 def test_ticks_that_are_left_out_have_rows_without_jobs(database: Database) -> None:
@@ -85,28 +85,30 @@ def test_a_tick_is_inserted_once_for_ever(database: Database) -> None:
     planned.insert(planned.tick())
     database.session.conn.execute("DELETE FROM pqclock.job")
     database.session.conn.execute("UPDATE pqclock.schedule SET planned_to = %s", [NOW])
-    assert planned.insert(planned.tick(), planned.tick(NOW + MINUTE)) == Insertion(True, 1, 1, NOW + MINUTE)
+    assert planned.insert(planned.tick(), planned.tick(NOW + MINUTE)) == Insertion(
+        True, [planned.reach.schedule_id], 0, 1, NOW + MINUTE
+    )
     assert database.rows("SELECT tick FROM pqclock.job") == [(NOW + MINUTE,)]
 
 
 def test_a_term_that_is_over_writes_nothing(database: Database) -> None:
     planned = Planned(database)
     leadership.elect(database.session, 2, now=NOW)
-    assert planned.insert(planned.tick()) == Insertion(False, 0, 0, None)
+    assert planned.insert(planned.tick()) == Insertion(False, [], 0, 0, None)
     assert planned.untouched()
 
 
 @pytest.mark.parametrize("stale", [{"version": 2}, {"planned_from": NOW - SECOND}])
 def test_a_schedule_that_moved_since_is_left_alone(database: Database, stale: dict[str, Any]) -> None:
     planned = Planned(database)
-    assert planned.insert(planned.tick(), **stale) == Insertion(True, 0, 0, None)
+    assert planned.insert(planned.tick(), **stale) == Insertion(True, [], 0, 0, None)
     assert planned.untouched()
 
 
 def test_a_schedule_that_is_not_active_is_left_alone(database: Database) -> None:
     planned = Planned(database)
     database.session.conn.execute("UPDATE pqclock.schedule SET state = 'disabled'")
-    assert planned.insert(planned.tick()).schedules == 0
+    assert planned.insert(planned.tick()).moved == []
     assert planned.untouched()
     assert schedules.due(database.session, NOW, 10) == []
     assert schedules.earliest(database.session) is None
@@ -123,7 +125,7 @@ def test_the_watermark_never_moves_back(database: Database) -> None:
     planned = Planned(database)
     database.session.conn.execute("UPDATE pqclock.schedule SET watermark = %s", [NOW + HOUR])
     planned.insert()
-    assert database.rows(CURSOR) == [(NOW + MINUTE, NOW + HOUR, NOW + HOUR)]
+    assert database.rows(CURSOR) == [(NOW + MINUTE, NOW + HOUR, NOW + MINUTE, NOW + HOUR)]
 
 
 TASK = {
@@ -151,13 +153,18 @@ def test_the_schedule_goes_before_the_task(
     assert database.rows("SELECT queue, priority, max_attempts, labels FROM pqclock.job") == [fields]
 
 
+def withdraw(database: Database) -> int:
+    """Give all schedules a new version; how many ticks were taken back."""
+    return changing.rewrite(database.session, changing.lock(database.session, ["a"]), NOW)
+
+
 def test_a_withdrawal_takes_back_what_lies_ahead_and_has_not_begun(database: Database) -> None:
     planned = Planned(database)
     planned.insert(planned.tick(NOW), *(planned.tick(NOW + n * SECOND) for n in (1, 2, 3)))
     database.session.conn.execute(
         "UPDATE pqclock.job SET state = 'ready', ready_seq = 1 WHERE tick = %s", [NOW + 2 * SECOND]
     )
-    assert schedules.withdraw(database.session, [planned.reach.schedule_id], NOW) == 2
+    assert withdraw(database) == 2
     kept = [(NOW,), (NOW + 2 * SECOND,)]
     assert database.rows("SELECT tick FROM pqclock.tick ORDER BY 1") == kept
     assert database.rows("SELECT tick FROM pqclock.job ORDER BY 1") == kept
@@ -167,7 +174,7 @@ def test_a_withdrawal_takes_back_what_was_left_out_ahead(database: Database) -> 
     planned = Planned(database)
     gap = {"outcome": "skipped", "reason": "gap", "run_at": None, "args": None}
     planned.insert(planned.tick(NOW, **gap), planned.tick(NOW + SECOND, **gap))
-    schedules.withdraw(database.session, [planned.reach.schedule_id], NOW)
+    assert withdraw(database) == 0
     assert database.rows("SELECT tick FROM pqclock.tick") == [(NOW,)]
 
 

@@ -24,8 +24,10 @@ SELECT n, n, %(now)s + n * interval '1 s', %(now)s, CASE WHEN n % 10 = 0 THEN %(
 FROM generate_series(1, 60000) AS n
 """.replace(" % ", " %% ")
 SCHEDULES = """
-INSERT INTO pqclock.schedule (key, source, state, definition, planned_to, watermark, next_tick, created_at, updated_at)
-SELECT 'k' || n, '', 'active', '{}', %(now)s, %(now)s, %(now)s + n * interval '1 s', %(now)s, %(now)s
+INSERT INTO pqclock.schedule (key, source, state, definition, planned_to, watermark, next_tick, plan_at,
+                              created_at, updated_at)
+SELECT 'k' || n, '', 'active', '{}', %(now)s, %(now)s, %(now)s + n * interval '1 s',
+       %(now)s + n * interval '1 s', %(now)s, %(now)s
 FROM generate_series(1, 20000) AS n
 """
 PROCESSES = """
@@ -33,17 +35,21 @@ INSERT INTO pqclock.process (kind, pid, host, code_version, started_at, beat_at)
 SELECT 'worker', n, 'box', '1', %(now)s, %(now)s FROM generate_series(1, 100) AS n
 """
 CLAIM = {"tasks": ["mail"], "limit": 10, "worker_id": 1, "lease": 1, "now": NOW}
+CURSORS = '[{"schedule_id": 7, "version": 1, "planned_from": "2026-11-22T12:00Z", "planned_to": "2026-11-22T13:00Z"}]'
 NONE_BROKEN: dict[str, Any] = {"broken_ids": [], "broken_versions": []}
 
 HOT: list[tuple[str, dict[str, Any], str]] = [
     ("jobs.claim_any", {**CLAIM, "excluded": []}, "job_claim_any"),
     ("jobs.claim_queues", {**CLAIM, "queues": ["q1", "q2"]}, "job_claim_queue"),
-    ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW}, "job_promote"),
+    ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW, "release": False}, "job_promote"),
+    ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW, "release": True}, "job_release"),
+    ("schedules.unfinished", {"ids": [7, 8]}, "job_of_schedule"),
     ("jobs.expire", {"limit": SLICE, "now": NOW}, "job_expire"),
     ("jobs.finish", {"outcomes": "[]", "worker_id": 1, "now": NOW}, "job_pkey"),
     ("jobs.result", {"id": 7}, "job_pkey"),
     ("schedules.due", {"before": NOW + DAY, "limit": 200, **NONE_BROKEN}, "schedule_plan"),
     ("schedules.earliest", NONE_BROKEN, "schedule_plan"),
+    ("schedules.insert_ticks", {"epoch": 1, "cursors": CURSORS, "entries": "[]", "now": NOW}, "schedule_pkey"),
 ]
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pqclock.store.database import Session
     from pqclock.store.schedules import DueSchedule, KnownSchedule
 
-_KINDS = ("added", "changed", "removed", "moved")
+_KINDS = ("added", "changed", "renamed", "removed", "moved")
 _VALUE_WIDTH = 100
 # One schedule's missed ticks are planned in slices; so many of them are looked at.
 _MOST_SLICES = 100
@@ -74,7 +74,9 @@ class Planned:
 
 @click.command(epilog=EXIT_CODES)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--exit-code", is_flag=True, help="The code is 1 if something would be added, changed or removed.")
+@click.option(
+    "--exit-code", is_flag=True, help="The code is 1 if something would be added, changed, renamed or removed."
+)
 @asking("database_url", "schema", "set", "schedules", multiple=("schedules",))
 def plan(asked: Asked, paths: tuple[str, ...], exit_code: bool) -> int:
     """Show what applying schedule files would change, field by field, and what is to be caught up.
@@ -101,7 +103,7 @@ def plan(asked: Asked, paths: tuple[str, ...], exit_code: bool) -> int:
     else:
         _show(found)
     refused = any(one.change == "refused" for one in found.changes)
-    differs = any(found.counts[name] for name in ("added", "changed", "removed"))
+    differs = any(found.counts[name] for name in ("added", "changed", "renamed", "removed"))
     return 1 if refused or (exit_code and differs) else 0
 
 
@@ -119,7 +121,7 @@ def _read(asked: Asked, paths: tuple[str, ...]) -> FileSet:
 
 
 def _plan(session: Session, set_name: str, files: FileSet) -> Planned:
-    from pqclock.rules.applying import Standing, compare
+    from pqclock.rules.applying import Standing, compare, renamings
     from pqclock.store import health, listings, schedules
 
     wanted = {schedule.key: schedule for schedule in files.schedules}
@@ -128,9 +130,10 @@ def _plan(session: Session, set_name: str, files: FileSet) -> Planned:
     refused = [_refused(wanted[key], row, set_name) for key, row in rows.items() if key not in own and _is_taken(row)]
     foreign = {change.key for change in refused}
     standing = {key: Standing(key, row.source, row.state, row.definition) for key, row in own.items()}
-    difference = compare([one for one in files.schedules if one.key not in foreign], standing)
+    former = renamings(files.schedules, own, rows)
+    difference = compare([one for one in files.schedules if one.key not in foreign], standing, former)
     changes = [
-        _change(kind, key, wanted.get(key), own.get(key))
+        _change(kind, key, wanted.get(key), own.get(former.get(key, key)))
         for kind in _KINDS
         for key in sorted(getattr(difference, kind))
     ]
@@ -160,6 +163,8 @@ def _fields(schedule: Schedule, row: KnownSchedule) -> Iterator[Field]:
     from pqclock.rules.applying import state_of
 
     new = schedule.to_definition()
+    if row.key != schedule.key:
+        yield Field("key", row.key, schedule.key)
     for name in sorted({*new, *row.definition}):
         if row.definition.get(name) != new.get(name):
             yield Field(name, row.definition.get(name), new.get(name))

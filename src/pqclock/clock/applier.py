@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pqclock.errors import ScheduleFileError
-from pqclock.rules.applying import Difference, Standing, compare, state_of
+from pqclock.rules.applying import Difference, Standing, compare, renamings, state_of
 from pqclock.rules.schedule import Schedule
-from pqclock.rules.ticks import first_of, plan_skip
-from pqclock.store import runtime
+from pqclock.rules.ticks import first_of
 from pqclock.store import schedules as store
+from pqclock.store.changing import account, rewrite
 from pqclock.store.database import TRY_AGAIN, Session
-from pqclock.store.planning import Compiled, compile_row, plan_row, tick_row
-from pqclock.store.schedules import KnownSchedule, Reach, TickRow
+from pqclock.store.schedules import KnownSchedule
 
 log = logging.getLogger("pqclock.clock")
 
@@ -72,10 +71,13 @@ def _apply(
         if not explicit and content_hash in contents[:-1]:
             return Applied(None)
         moment = store.database_now(session, now)
-        rows = {row.key: row for row in store.lock_known(session, set_name, [s.key for s in schedules])}
+        keys = {key for schedule in schedules for key in (schedule.key, *schedule.was)}
+        rows = {row.key: row for row in store.lock_known(session, set_name, keys)}
         _refuse_foreign(set_name, schedules, rows)
-        difference = compare(schedules, {key: _standing(row) for key, row in rows.items() if row.set_name == set_name})
-        withdrawn = _write(session, set_name, {s.key: s for s in schedules}, rows, difference, now=moment)
+        own = {key: row for key, row in rows.items() if row.set_name == set_name}
+        former = renamings(schedules, own, rows)
+        difference = compare(schedules, {key: _standing(row) for key, row in own.items()}, former)
+        withdrawn = _write(session, set_name, {s.key: s for s in schedules}, rows, difference, former, now=moment)
         if contents[-1:] != [content_hash]:
             store.record_version(session, set_name, content_hash, moment)
         if not difference.empty:
@@ -108,15 +110,21 @@ def _write(
     wanted: Mapping[str, Schedule],
     rows: Mapping[str, KnownSchedule],
     difference: Difference,
+    former: Mapping[str, str],
     *,
     now: datetime,
 ) -> int:
     # A key that another set once had and removed is taken over: the row stays, with its watermark and history.
     taken_over = [key for key in difference.added if key in rows]
-    changed = [rows[key] for key in (*difference.changed, *difference.removed, *taken_over)]
-    withdrawn = store.withdraw(session, [row.id for row in changed], now) if changed else 0
-    _account(session, changed, now)
-    store.change(session, set_name, [_change_row(row, wanted.get(row.key), now) for row in changed], now)
+    changed = {key: rows[former.get(key, key)] for key in (*difference.changed, *difference.renamed, *taken_over)}
+    removed = [rows[key] for key in difference.removed]
+    changed_rows = account(session, list(changed.values()), now)
+    new_rows = [
+        *(_changed(set_name, old, row, wanted[key])
+          for (key, old), row in zip(changed.items(), changed_rows, strict=True)),
+        *(_removed(row) for row in account(session, removed, now, left_out="removed")),
+    ]  # fmt: skip
+    withdrawn = rewrite(session, new_rows, now)
     added = [_new_row(wanted[key], now) for key in difference.added if key not in rows]
     store.add(session, set_name, added, now)
     store.move(session, [{"id": rows[key].id, "source": wanted[key].source} for key in difference.moved])
@@ -136,64 +144,25 @@ def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
     }
 
 
-def _change_row(row: KnownSchedule, schedule: Schedule | None, now: datetime) -> dict[str, Any]:
-    """The new version of a row; without a schedule it becomes a tombstone."""
-    definition = schedule.to_definition() if schedule else row.definition
+def _changed(set_name: str, old: KnownSchedule, accounted: KnownSchedule, schedule: Schedule) -> KnownSchedule:
+    """The new version of a row; a tombstone that comes back begins without its old pause."""
+    definition = schedule.to_definition()
+    comes_back = old.state == "removed"
     # One that comes back unchanged was removed by mistake: its planning goes on where it stood, so nothing is lost.
-    comes_back = row.state == "removed" and definition == row.definition
-    return {
-        "id": row.id,
-        "source": schedule.source if schedule else row.source,
-        "state": state_of(schedule) if schedule else "removed",
-        "definition": definition,
-        "planned_to": min(row.planned_to, now) if comes_back else now,
-    }
+    by_mistake = comes_back and definition == old.definition
+    return replace(
+        accounted,
+        key=schedule.key,
+        set_name=set_name,
+        source=schedule.source,
+        state=state_of(schedule),
+        definition=definition,
+        planned_to=min(old.planned_to, accounted.planned_to) if by_mistake else accounted.planned_to,
+        paused_until=None if comes_back else old.paused_until,
+        note=None if comes_back else old.note,
+    )
 
 
-def _account(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> None:
-    """Bring the ledger up to now under the definitions that held until now, before they change."""
-    reaches: list[Reach] = []
-    ticks: list[TickRow] = []
-    pauses = runtime.pauses(session, rows)
-    for row in rows:
-        try:
-            compiled = compile_row(row)
-        except Exception as error:
-            # It could not be planned either; a broken definition must not stand in the way of its mend.
-            log.error("schedule %s: the ticks of a broken definition are not accounted for: %s", row.key, error)
-            continue
-        if row.state == "disabled" and row.planned_to < now:
-            skipped = plan_skip(compiled.schedule, row.planned_to, now, "disabled")
-            ticks += [tick_row(row.id, compiled, entry) for entry in skipped]
-            reaches.append(Reach(row.id, row.version, row.planned_to, now, None))
-        elif row.state == "active" and row.id in pauses:
-            _account_for_pause(session, compiled, row, pauses[row.id], now)
-        elif row.state == "active" and _owes(compiled, row, now):
-            _catch_up(session, compiled, row, now)
-    if reaches:
-        store.insert_ticks(session, None, reaches, ticks, now)
-
-
-def _account_for_pause(
-    session: Session, compiled: Compiled, row: KnownSchedule, until: datetime, now: datetime
-) -> None:
-    """The ticks before the end of the pause are skipped; those after it, if it is over, are caught up."""
-    passed = max(row.planned_to, min(now, until - timedelta(microseconds=1)))
-    skipped = [tick_row(row.id, compiled, e) for e in plan_skip(compiled.schedule, row.planned_to, passed, "paused")]
-    store.insert_ticks(session, None, [Reach(row.id, row.version, row.planned_to, passed, passed)], skipped, now)
-    if passed < now:
-        _catch_up(session, compiled, replace(row, planned_to=passed, next_tick=passed), now)
-
-
-def _catch_up(session: Session, compiled: Compiled, row: KnownSchedule, now: datetime) -> None:
-    while _owes(compiled, row, now):
-        reach, ticks = plan_row(compiled, row, now, timedelta())
-        store.insert_ticks(session, None, [reach], ticks, now)
-        row = replace(row, planned_to=reach.planned_to, next_tick=reach.next_tick)
-
-
-def _owes(compiled: Compiled, row: KnownSchedule, now: datetime) -> bool:
-    """Whether there may be rows to write up to now: with calendars also before the next tick."""
-    if row.next_tick is None:
-        return False
-    return row.next_tick <= now or (compiled.schedule.exclude is not None and row.planned_to < now)
+def _removed(row: KnownSchedule) -> KnownSchedule:
+    """The tombstone of a row."""
+    return replace(row, state="removed", paused_until=None, note=None)

@@ -39,11 +39,15 @@ class Leader:
         self._watching_since = time.monotonic()
         self._plan_again_at: datetime | None = None
         self._replan = True
+        self._release = True
 
     def hear(self, payload: str) -> bool:
         """Take a notification; True when it is a reason to turn at once."""
         if payload == "clock":
             self._replan = True
+            return True
+        if payload == "release":
+            self._release = True
             return True
         if payload == "rescue":
             self._next_tidy = 0.0
@@ -53,14 +57,15 @@ class Leader:
     def turn(self) -> float:
         """Beat, promote, plan, tidy; gives the seconds until there is something to do. Raises TermOver."""
         self._beat_if_due()
-        promotion = jobs.promote(self._session, PROMOTE_SLICE)
+        promotion = jobs.promote(self._session, PROMOTE_SLICE, release=self._release)
+        self._release = promotion.promoted == PROMOTE_SLICE
         wakes = [promotion.next_run_at]
         more = promotion.promoted == PROMOTE_SLICE
         if self._replan or (self._plan_again_at is not None and self._plan_again_at <= promotion.now):
             planned = self._planner.step(promotion.now)
             if not planned.in_office:
                 raise TermOver(f"term {self._epoch} is over")
-            self._replan = False
+            self._replan = planned.more
             self._plan_again_at = planned.plan_again_at
             wakes.append(planned.first_run_at)
             more = more or planned.more
@@ -76,6 +81,8 @@ class Leader:
             raise TermOver(f"term {self._epoch} is over")
         self._read_clock(now, sent, time.monotonic())
         processes.beat(self._session, self._process_id)
+        # A job that ended otherwise than by a worker tells nobody.
+        self._release = True
         self._next_beat = time.monotonic() + BEAT_EVERY
 
     def _read_clock(self, now: datetime, sent: float, received: float) -> None:

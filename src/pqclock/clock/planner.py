@@ -1,31 +1,29 @@
-"""Insert the ticks that come within the horizon."""
+"""Insert the ticks that come within the horizon, and then those that were missed."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pqclock.clock.pace import Pace
 from pqclock.clock.pausing import plan_paused
+from pqclock.rules.overlap import Judged, Unfinished, judge
+from pqclock.rules.ticks import Entry
 from pqclock.store import runtime, schedules
-from pqclock.store.database import STATEMENT_TOO_LONG, Session
-from pqclock.store.planning import Compiled, compile_row, plan_row
+from pqclock.store.database import Session
+from pqclock.store.planning import Ahead, Compiled, compile_row, plan_owed, plan_row, tick_rows
 from pqclock.store.schedules import DueSchedule, Insertion, Reach, TickRow
 
 log = logging.getLogger("pqclock.clock")
 
 # Ticks are inserted this far ahead of their time; a schedule is planned again when less than half of it is left, so
 # that one that ticks every second is planned every half minute.
-HORIZON = timedelta(seconds=60)
-LOW_MARK = HORIZON / 2
-# A slice: so many schedules are read, and planned until there are so many rows or the time is over. Promotion and beat
-# come between two slices.
-SLICE = 200
-ROWS = 4_000
-SECONDS = 0.25
+AHEAD = Ahead(timedelta(seconds=60), timedelta(seconds=30))
+# How many spans of missed ticks are looked at together.
+SPANS = 50
 # How long to leave alone what somebody else holds locked.
 HELD_PAUSE = timedelta(milliseconds=100)
 # How many compiled schedules are kept in memory.
@@ -43,67 +41,126 @@ class Planned:
     plan_again_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What a schedule or a span comes to, not judged yet by what is unfinished."""
+
+    compiled: Compiled
+    reach: Reach
+    entries: list[Entry]
+
+    @property
+    def judged_when_due(self) -> bool:
+        return self.compiled.schedule.judged_when_due and any(entry.outcome == "inserted" for entry in self.entries)
+
+    def judged(self, unfinished: Unfinished) -> list[Judged]:
+        if not self.judged_when_due:
+            return [Judged(entry) for entry in self.entries]
+        return judge(self.entries, self.compiled.schedule.overlap, unfinished)
+
+
 class Planner:
-    """Plans due schedules in slices; keeps the compiled ones."""
+    """Plans due schedules in slices, and missed ticks when nothing of the present is due; keeps the compiled ones."""
 
     def __init__(self, session: Session, epoch: int) -> None:
         self._session = session
         self._epoch = epoch
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
         self._broken: set[tuple[int, int]] = set()
-        self._rows_at_most = ROWS
+        self._broken_spans: set[int] = set()
+        self._held: dict[tuple[int, int], datetime] = {}
+        self._pace = Pace()
 
     def step(self, now: datetime) -> Planned:
-        """Plan one slice of the schedules that have a tick within the low mark."""
-        due = schedules.due(self._session, now + LOW_MARK, SLICE, self._broken)
-        reaches, rows = self._plan(due, runtime.pauses(self._session, due), now)
-        written = self._write(reaches, rows) if reaches else None
-        earliest = schedules.earliest(self._session, self._broken)
-        # What somebody else holds locked is left to a later turn: the clock does not wait for it.
-        held = written is not None and written.in_office and written.schedules < len(reaches)
-        again = earliest - LOW_MARK if earliest else None
+        """Plan one slice of what is due; when nothing of the present is, one of what was missed."""
+        self._held = {identity: until for identity, until in self._held.items() if until > now}
+        due = schedules.due(self._session, now, self._pace.schedules, self._left_alone)
+        drafts = self._drafts(due, now) if due else []
+        written = self._present(drafts, now) if drafts else None if due else self._missed(now)
+        earliest = schedules.earliest(self._session, self._left_alone)
+        instants = [*self._held.values(), *([earliest] if earliest else [])]
         return Planned(
             in_office=written is None or written.in_office,
             inserted=written.inserted if written else 0,
-            more=again is not None and again <= now and not held,
+            # Behind the present there may be something that was missed.
+            more=bool(due) or (written is not None and written.spans > 0),
             first_run_at=written.first_run_at if written else None,
-            plan_again_at=max(again, now + HELD_PAUSE) if again and held else again,
+            plan_again_at=min(instants, default=None),
         )
 
-    def _plan(
-        self, due: Sequence[DueSchedule], pauses: Mapping[int, datetime], now: datetime
-    ) -> tuple[list[Reach], list[TickRow]]:
-        """As many of the schedules as a slice allows, by rows and by time: the lock does not wait for the rest."""
-        reaches: list[Reach] = []
-        rows: list[TickRow] = []
-        deadline = time.monotonic() + SECONDS
+    @property
+    def _left_alone(self) -> set[tuple[int, int]]:
+        return self._broken | self._held.keys()
+
+    def _present(self, drafts: Sequence[_Draft], now: datetime) -> Insertion:
+        """Write a slice of what is due; what somebody else holds locked waits a little."""
+        written = self._write(drafts)
+        if written.in_office:
+            moved = set(written.moved)
+            held = [draft.reach for draft in drafts if draft.reach.schedule_id not in moved]
+            self._held |= {(reach.schedule_id, reach.version): now + HELD_PAUSE for reach in held}
+        return written
+
+    def _drafts(self, due: Sequence[DueSchedule], now: datetime) -> list[_Draft]:
+        """Plan as many schedules as a slice allows, by rows and by time: the lock does not wait for the rest."""
+        pauses = runtime.pauses(self._session, due)
+        drafts: list[_Draft] = []
+        budget = self._pace.budget()
         for row in due:
             # One that is broken is told once and left out: it must not hold up the others, nor keep the clock awake.
             try:
-                reach, tick_rows = self._plan_one(row, pauses.get(row.id), now)
+                draft = self._draft(row, pauses.get(row.id), now, budget.rows)
             except Exception as error:
                 self._broken.add((row.id, row.version))
                 log.error("schedule %s cannot be planned, its definition in the database is broken: %s", row.key, error)
                 continue
-            reaches.append(reach)
-            rows += tick_rows
-            if len(rows) >= self._rows_at_most or time.monotonic() > deadline:
+            drafts.append(draft)
+            if budget.spent(len(draft.entries)):
                 break
-        return reaches, rows
+        return drafts
 
-    def _plan_one(self, row: DueSchedule, paused_until: datetime | None, now: datetime) -> tuple[Reach, list[TickRow]]:
+    def _draft(self, row: DueSchedule, paused_until: datetime | None, now: datetime, most: int) -> _Draft:
         compiled = self._compile(row)
         if paused_until is None:
-            return plan_row(compiled, row, now, HORIZON)
-        return plan_paused(compiled, row, paused_until, now, LOW_MARK, HORIZON)
+            return _Draft(compiled, *plan_row(compiled, row, now, AHEAD, most))
+        return _Draft(compiled, *plan_paused(compiled, row, paused_until, now, AHEAD, most))
 
-    def _write(self, reaches: Sequence[Reach], rows: Sequence[TickRow]) -> Insertion:
-        """Write the slice; after a statement that took too long, the next slices are smaller."""
-        try:
-            return schedules.insert_ticks(self._session, self._epoch, reaches, rows)
-        except STATEMENT_TOO_LONG:
-            self._rows_at_most = max(1, self._rows_at_most // 2)
-            raise
+    def _missed(self, now: datetime) -> Insertion | None:
+        """Work off a slice of the missed ticks; None when there are none."""
+        drafts: list[_Draft] = []
+        budget = self._pace.budget()
+        for span in schedules.owed(self._session, SPANS, self._broken_spans):
+            try:
+                compiled = compile_row(span)
+                draft = _Draft(compiled, *plan_owed(compiled, span, now, budget.rows))
+            except Exception as error:
+                self._broken_spans.add(span.id)
+                log.error("schedule %s: missed ticks are left, their definition is broken: %s", span.key, error)
+                continue
+            # What one span lets in is unfinished for the next one of the same schedule.
+            if draft.judged_when_due and any(one.reach.schedule_id == span.schedule_id for one in drafts):
+                break
+            drafts.append(draft)
+            if budget.spent(len(draft.entries)):
+                break
+        return self._write(drafts) if drafts else None
+
+    def _write(self, drafts: Sequence[_Draft]) -> Insertion:
+        """Write a slice; what is judged by what is unfinished, in the transaction in which that is looked up."""
+        judged = [draft.reach.schedule_id for draft in drafts if draft.judged_when_due]
+        with self._pace.measured(sum(len(draft.entries) for draft in drafts), len(drafts)):
+            if not judged:
+                return self._insert(drafts, {})
+            with self._session.transaction():
+                return self._insert(drafts, schedules.unfinished(self._session, judged))
+
+    def _insert(self, drafts: Sequence[_Draft], unfinished: Mapping[int, Unfinished]) -> Insertion:
+        rows: list[TickRow] = []
+        for draft in drafts:
+            schedule_id = draft.reach.schedule_id
+            judged = draft.judged(unfinished.get(schedule_id, Unfinished()))
+            rows += tick_rows(schedule_id, draft.compiled, judged, draft.reach.owed_id)
+        return schedules.insert_ticks(self._session, self._epoch, [draft.reach for draft in drafts], rows)
 
     def _compile(self, row: DueSchedule) -> Compiled:
         """The schedule of a row; raises for a definition that this version of pqclock cannot read."""

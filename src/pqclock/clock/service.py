@@ -149,6 +149,7 @@ def _report(applied: Applied | None, set_name: str) -> None:
     else:
         d = applied.difference
         log.info(
-            "applied set %s: %s added, %s changed, %s removed, %s unchanged; %s ticks withdrawn",
-            set_name, len(d.added), len(d.changed), len(d.removed), len(d.unchanged) + len(d.moved), applied.withdrawn,
+            "applied set %s: %s added, %s changed, %s renamed, %s removed, %s unchanged; %s ticks withdrawn",
+            set_name, len(d.added), len(d.changed), len(d.renamed), len(d.removed), len(d.unchanged) + len(d.moved),
+            applied.withdrawn,
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pqclock.rules.schedule import Schedule
@@ -20,18 +20,22 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Keys by what happens to them; `moved` have the same meaning at another place of the files."""
+    """Keys by what happens to them; `moved` have the same meaning at another place of the files.
+
+    `renamed` go on from a former key, whatever else changes.
+    """
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
+    renamed: tuple[str, ...]
     removed: tuple[str, ...]
     moved: tuple[str, ...]
     unchanged: tuple[str, ...]
 
     @property
     def empty(self) -> bool:
-        """Nothing is added, changed or removed."""
-        return not (self.added or self.changed or self.removed)
+        """Nothing is added, changed, renamed or removed."""
+        return not (self.added or self.changed or self.renamed or self.removed)
 
 
 def state_of(schedule: Schedule) -> str:
@@ -39,12 +43,29 @@ def state_of(schedule: Schedule) -> str:
     return "active" if schedule.enabled else "disabled"
 
 
-def compare(wanted: Sequence[Schedule], standing: Mapping[str, Standing]) -> Difference:
-    """The difference between the files and a set; a removed schedule that comes back counts as changed."""
-    sorted_out: dict[str, list[str]] = {"added": [], "changed": [], "removed": [], "moved": [], "unchanged": []}
+def renamings(wanted: Iterable[Schedule], own: Collection[str], known: Collection[str]) -> dict[str, str]:
+    """New key -> former key, for schedules that are not known yet and whose former key is among the `own` ones."""
+    found: dict[str, str] = {}
     for schedule in wanted:
-        sorted_out[_change(schedule, standing.get(schedule.key))].append(schedule.key)
-    kept = {schedule.key for schedule in wanted}
+        former = next((key for key in schedule.was if key in own and key not in found.values()), None)
+        if former is not None and schedule.key not in known:
+            found[schedule.key] = former
+    return found
+
+
+def compare(
+    wanted: Sequence[Schedule], standing: Mapping[str, Standing], renamed: Mapping[str, str] | None = None
+) -> Difference:
+    """The difference between the files and a set; a removed schedule that comes back counts as changed.
+
+    `renamed` says which new keys go on from which former ones.
+    """
+    renamed = renamed or {}
+    sorted_out: dict[str, list[str]] = {name: [] for name in Difference.__dataclass_fields__}
+    for schedule in wanted:
+        change = "renamed" if schedule.key in renamed else _change(schedule, standing.get(schedule.key))
+        sorted_out[change].append(schedule.key)
+    kept = {schedule.key for schedule in wanted} | set(renamed.values())
     sorted_out["removed"] = [key for key, row in standing.items() if key not in kept and row.state != "removed"]
     return Difference(**{name: tuple(keys) for name, keys in sorted_out.items()})
 

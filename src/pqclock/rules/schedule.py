@@ -29,7 +29,10 @@ _CACHED = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule; instants are in UTC. `source` is where it was written, and no part of its meaning."""
+    """One schedule; instants are in UTC.
+
+    `source`, where it was written, and `was`, its former keys, are no part of its meaning.
+    """
 
     key: str
     task: str
@@ -51,13 +54,20 @@ class Schedule:
     catch_up: str = "latest"
     catch_up_window: timedelta = timedelta(days=1)
     catch_up_limit: int = 100
+    overlap: str = "allow"
     spread: timedelta = timedelta()
     jitter: timedelta = timedelta()
     exclude: Exclusion | None = None
     on_excluded: str = "skip"
     expires_in: timedelta | None = None
     max_attempts: int | None = None
+    was: tuple[str, ...] = field(default_factory=tuple, compare=False)
     source: str = field(default="", compare=False)
+
+    @property
+    def judged_when_due(self) -> bool:
+        """Whether its ticks are decided on at their time, by what is unfinished then, and not ahead."""
+        return self.overlap != "allow"
 
     def timing(self) -> Cron | Every | At:
         """The instants that it names, before `start` and `end` cut them and calendars move them."""
@@ -152,5 +162,5 @@ _DECODE: dict[str, Callable[[Any], object]] = {
 _DEFINED: dict[str, Any] = {
     entry.name: {} if entry.name == "args" else entry.default
     for entry in fields(Schedule)
-    if entry.name not in ("key", "source")
+    if entry.name not in ("key", "was", "source")
 }

@@ -17,8 +17,9 @@ from pqclock.rules.cron import Cron
 from pqclock.rules.cron.instants import DAY, instant, second_at_or_after, second_at_or_before
 from pqclock.rules.cron.spans import MOVE
 from pqclock.rules.cron.zones import Change, changes, zone
+from pqclock.rules.offsets import run_at
 from pqclock.rules.schedule import Schedule, cron_of
-from pqclock.rules.ticks import next_tick, run_at
+from pqclock.rules.ticks import next_tick
 
 # The most ticks that are walked over for the load; the window gives way.
 WALK_LIMIT = 500_000

@@ -3,7 +3,11 @@
 A plan covers the instants after `planned_to` up to the horizon, in order and without a hole, so that a plan over (a, c]
 equals the plans over (a, b] and (b, c]. A tick at most `grace` late is on time. Of the later ones, the missed ticks, the
 newest `catch_up_limit` inside `catch_up_window` are inserted after all; the others are written down as skipped. What is
-left out or moved by a calendar, or skipped in a gap, has rows of its own.
+left out or moved by a calendar, or skipped in a gap, has rows of its own; so has the first instant past the schedule's
+end.
+
+Missed ticks need not be decided on together with those of the present: `missed_span` says where they lie, and a plan of
+that span, with the instant at which it was noticed as `now`, comes to the same.
 """
 
 from __future__ import annotations
@@ -11,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from itertools import islice
 
 from pqclock.errors import CronError
@@ -35,7 +38,6 @@ _INSTANT = timedelta(microseconds=1)
 # No move is longer, and no tick is looked for before this.
 _FARTHEST = timedelta(days=MOVE_LIMIT + 2)
 _EARLIEST = datetime(1, 3, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,26 @@ class Entry:
 class Plan:
     """The ledger's next rows, up to where they reach, and the first tick after that (None: there will be none).
 
-    Where calendars leave no tick, `next_tick` is an instant at which to plan all the same.
+    `look_at` is the instant that wants planning next (None: none does): the next tick, or, where none will come, one
+    that has to be written down as no tick.
     """
 
     entries: tuple[Entry, ...]
     planned_to: datetime
     next_tick: datetime | None
+    look_at: datetime | None
 
 
-def plan(schedule: Schedule, planned_to: datetime, created_at: datetime, now: datetime, horizon: timedelta) -> Plan:
-    """Decide on the ticks after `planned_to`, up to `now + horizon` or the end of a slice."""
+def plan(
+    schedule: Schedule,
+    planned_to: datetime,
+    created_at: datetime,
+    now: datetime,
+    horizon: timedelta,
+    most: int | None = None,
+) -> Plan:
+    """Decide on the ticks after `planned_to`, up to `now + horizon` or the end of a slice, of at most `most` ticks."""
+    most = min(most or INSERT_SLICE, INSERT_SLICE)
     upto = max(planned_to, now + horizon)
     window = _Window(schedule, planned_to, upto)
     missed_to = _missed_to(schedule, window, created_at, now)
@@ -76,21 +88,41 @@ def plan(schedule: Schedule, planned_to: datetime, created_at: datetime, now: da
         upto = planned_to + MOVING_SLICE
         window = _Window(schedule, planned_to, upto)
     skipped = _skip(schedule, window, chosen_from, created_at, now)
-    ticks = islice(window.timing.ticks(max(window.after, chosen_from - _INSTANT), window.before), INSERT_SLICE)
+    ticks = islice(window.timing.ticks(max(window.after, chosen_from - _INSTANT), window.before), most)
     inserted = [
         Entry(t, t, 1, "inserted", None, "catch_up" if t < missed_to else "clock", window.nominal(t)) for t in ticks
     ]
-    reached = inserted[-1].tick if len(inserted) == INSERT_SLICE else upto
+    reached = inserted[-1].tick if len(inserted) == most else upto
     gaps = _gap_entries(window, planned_to, reached, {entry.tick for entry in inserted})
     left_out = _left_out(_Window(schedule, planned_to, reached), now) if schedule.exclude else ()
-    return Plan((*skipped, *inserted, *gaps, *left_out), reached, _plan_next(schedule, reached))
+    entries = (*skipped, *inserted, *gaps, *left_out, *_ended(schedule, planned_to, reached))
+    following = next_tick(schedule, reached)
+    return Plan(entries, reached, following, following or _look_at(schedule, reached))
+
+
+def missed_span(
+    schedule: Schedule, planned_to: datetime, created_at: datetime, now: datetime
+) -> tuple[datetime, datetime] | None:
+    """The span (after, upto] up to the last instant at which a tick is missed now; None when none lies in it."""
+    upto = now - schedule.grace - _INSTANT
+    if planned_to >= upto or _was_past(schedule, created_at):
+        return None
+    first = next_tick(schedule, planned_to)
+    return (planned_to, upto) if first is not None and first <= upto else None
+
+
+def leaves_rows(schedule: Schedule, after: datetime, upto: datetime) -> bool:
+    """Whether there may be something to write down for the span (after, upto]."""
+    first = next_tick(schedule, after)
+    left_out = schedule.exclude is not None or schedule.gap == "skip"
+    return left_out or (first is not None and first <= upto) or any(_ended(schedule, after, upto))
 
 
 def plan_skip(schedule: Schedule, after: datetime, upto: datetime, reason: str) -> tuple[Entry, ...]:
     """One row for all ticks in (after, upto], left out for `reason`, and those for what is no tick anyway."""
     window = _Window(schedule, after, upto)
     first = window.next(window.after)
-    left_out = tuple(_left_out(window, upto))
+    left_out = (*_left_out(window, upto), *_ended(schedule, after, upto))
     if first is None or first >= window.before:
         return left_out
     return (_run_of_skips(window, first, window.before, "skipped", reason), *left_out)
@@ -114,25 +146,6 @@ def first_of(schedule: Schedule) -> datetime | None:
     if schedule.at is None or schedule.exclude is None:
         return schedule.at
     return min(schedule.at, _only(schedule))
-
-
-def run_at(schedule: Schedule, tick: datetime) -> datetime:
-    """When the tick's job is due: the tick moved by the schedule's spread (fixed) and jitter (another for each tick).
-
-    Both are hashes, so every leader comes to the same answer.
-    """
-    moved = tick
-    if schedule.spread:
-        moved += offset(schedule.key, schedule.spread)
-    if schedule.jitter:
-        moved += offset(f"{schedule.key} {int(tick.timestamp())}", schedule.jitter)
-    return moved
-
-
-def offset(text: str, window: timedelta) -> timedelta:
-    """An offset within `window`, in whole milliseconds, from 64 bits of BLAKE2b over the text: the same for ever."""
-    number = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
-    return number % max(1, window // _MILLISECOND) * _MILLISECOND
 
 
 class _Window:
@@ -187,12 +200,15 @@ def _chosen_from(schedule: Schedule, window: _Window, created_at: datetime, now:
     if _was_past(schedule, created_at):
         return missed_to
     limit = {"none": 0, "latest": 1, "all": schedule.catch_up_limit}[schedule.catch_up]
-    oldest, chosen = now - schedule.catch_up_window, min(missed_to, window.before)
+    chosen = min(missed_to, window.before)
+    before_all = max(window.after, now - schedule.catch_up_window - _INSTANT)
+    if limit == 0 or before_all >= chosen:
+        return chosen
+    # Counted, as a slice of what is left of a long catch-up need not walk over all of it.
+    if window.timing.count(before_all, chosen) <= limit:
+        return min(window.next(before_all) or chosen, chosen)
     for _ in range(limit):
-        tick = _previous(window.timing, chosen)
-        if tick is None or tick <= window.after or tick < oldest:
-            break
-        chosen = tick
+        chosen = _previous(window.timing, chosen) or chosen
     return chosen
 
 
@@ -249,13 +265,35 @@ def _left_out(window: _Window, now: datetime) -> Iterator[Entry]:
             yield Entry(tick, tick, 1, run.outcome, run.reason, "clock", tick)
 
 
-def _plan_next(schedule: Schedule, reached: datetime) -> datetime | None:
-    """The next tick; where calendars leave none, the last instant of a year that they leave out."""
-    tick = next_tick(schedule, reached)
-    if tick is not None or schedule.exclude is None:
-        return tick
+def _look_at(schedule: Schedule, reached: datetime) -> datetime | None:
+    """Where no tick will come: the first instant at which there is something to write down all the same."""
+    instants = (_left_out_next(schedule, reached), _past_end(schedule))
+    return min((instant for instant in instants if instant is not None and instant > reached), default=None)
+
+
+def _left_out_next(schedule: Schedule, reached: datetime) -> datetime | None:
+    """The last instant of a year that calendars leave out."""
+    if schedule.exclude is None:
+        return None
     until = reached + LONGEST_WAIT if schedule.end is None else min(schedule.end, reached + LONGEST_WAIT)
     last = _previous(schedule.timing(), until)
     if last is not None and last > reached and (schedule.start is None or last >= schedule.start):
         return last
     return next_tick(replace(schedule, exclude=None), reached)
+
+
+def _past_end(schedule: Schedule) -> datetime | None:
+    """The first instant that the schedule names and its end cuts off."""
+    if schedule.end is None or schedule.at is not None:
+        return None
+    try:
+        return schedule.timing().next(schedule.end - _INSTANT)
+    except CronError:
+        return None
+
+
+def _ended(schedule: Schedule, after: datetime, upto: datetime) -> Iterator[Entry]:
+    """One row for all that the end cuts off, where it begins."""
+    past = _past_end(schedule)
+    if past is not None and after < past <= upto:
+        yield Entry(past, past, 1, "skipped", "ended", "clock", past)

@@ -2,7 +2,7 @@
 
 A change holds the rows, takes back the ticks inserted ahead, and raises the version, so that what the leader planned
 from the one before is not written any more. What passed while a schedule was disabled or paused is written down as
-skipped under the definition that held.
+skipped, and what came due and was not planned is owed, under the definition that held.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pqclock.rules.json_values import storable_text
 from pqclock.rules.schedule import Schedule
 from pqclock.store import schedules
 from pqclock.store.database import Session
-from pqclock.store.schedules import Reach, TickRow
+from pqclock.store.schedules import KnownSchedule, Reach, TickRow
 
 log = logging.getLogger("pqclock.schedules")
 
@@ -46,22 +46,6 @@ _AGAIN = (
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class LockedSchedule:
-    """A schedule as the database has it, its row locked."""
-
-    id: int
-    key: str
-    version: int
-    set_name: str | None
-    source: str
-    state: str
-    definition: dict[str, Any]
-    planned_to: datetime
-    paused_until: datetime | None
-    note: str | None
-
-
 def repeated(session: Session, change: Callable[[], Result]) -> Result:
     """Run a change in a transaction; once more when somebody else was in its way."""
     for attempt in range(_ATTEMPTS - 1):
@@ -79,12 +63,12 @@ def _in_transaction(session: Session, change: Callable[[], Result]) -> Result:
         return change()
 
 
-def lock(session: Session, keys: Sequence[str]) -> list[LockedSchedule]:
+def lock(session: Session, keys: Sequence[str]) -> list[KnownSchedule]:
     """The rows of these keys, also removed ones, locked in one order."""
-    return session.fetch(LockedSchedule, "runtime.lock", keys=list(keys))
+    return session.fetch(KnownSchedule, "runtime.lock", keys=list(keys))
 
 
-def lock_one(session: Session, key: str) -> LockedSchedule:
+def lock_one(session: Session, key: str) -> KnownSchedule:
     """The row of a schedule, locked; raises UnknownSchedule, also for a removed one."""
     for row in lock(session, [key]) if SECTIONS["schedule"].accepts(key) else ():
         if row.state != "removed":
@@ -107,73 +91,86 @@ def _unknown(session: Session, key: str) -> UnknownSchedule:
     return UnknownSchedule(f"the database has no schedule {show(key)}{meant}; see `pqclock schedules list`")
 
 
-def account(
-    session: Session, rows: Sequence[LockedSchedule], now: datetime, owed: str | None = None
-) -> list[LockedSchedule]:
-    """Bring the ledger up to now before the rows change; gives them with where their planning stands then.
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """How far the ledger of a row is brought up, with which entries, and the row whose ticks since then are owed."""
 
-    It stands before now where ticks came due that nobody has planned yet; with `owed` they are skipped for that reason.
+    reached: datetime
+    entries: tuple[ticks.Entry, ...] = ()
+    owing: KnownSchedule | None = None
+
+
+def account(
+    session: Session, rows: Sequence[KnownSchedule], now: datetime, left_out: str | None = None
+) -> list[KnownSchedule]:
+    """Account for all ticks up to now before the rows change; gives them with where their planning stands then.
+
+    Ticks that came due and that nobody has planned yet are skipped for the reason `left_out`, or else left to the
+    leader, which catches them up under the definition that the row has now.
     """
-    spans = [_account(row, now, owed) for row in rows]
+    accounts = [_account(row, now, left_out) for row in rows]
+    owing = [one.owing for one in accounts if one.owing is not None]
+    if owing:
+        schedules.owe(session, owing, now)
     reaches = [
-        Reach(row.id, row.version, row.planned_to, reached, None)
-        for row, (reached, _) in zip(rows, spans, strict=True)
-        if reached > row.planned_to
+        Reach(row.id, row.version, row.planned_to, one.reached)
+        for row, one in zip(rows, accounts, strict=True)
+        if one.reached > row.planned_to
     ]
     if reaches:
         entries = [
             TickRow(row.id, e.tick, e.through, e.count, e.outcome, e.reason, e.origin, e.nominal)
-            for row, (_, found) in zip(rows, spans, strict=True)
-            for e in found
+            for row, one in zip(rows, accounts, strict=True)
+            for e in one.entries
         ]
         schedules.insert_ticks(session, None, reaches, entries, now)
-    return [replace(row, planned_to=reached) for row, (reached, _) in zip(rows, spans, strict=True)]
+    return [replace(row, planned_to=max(one.reached, now)) for row, one in zip(rows, accounts, strict=True)]
 
 
-def _account(row: LockedSchedule, now: datetime, owed: str | None) -> tuple[datetime, list[ticks.Entry]]:
-    """How far the ledger of a row can be brought up without a job, and the entries for that."""
+def _account(row: KnownSchedule, now: datetime, left_out: str | None) -> _Account:
     if row.state == "removed" or row.planned_to >= now:
-        return max(row.planned_to, now), []
+        return _Account(row.planned_to)
     try:
         schedule = Schedule.from_definition(row.key, row.definition)
         schedule.ticking()
     except Exception as error:
         # It could not be planned either; a broken definition must not stand in the way of its mend.
         log.error("schedule %s: the ticks of a broken definition are not accounted for: %s", row.key, error)
-        return now, []
-    reached, entries = row.planned_to, list[ticks.Entry]()
+        return _Account(now)
     if row.state == "disabled":
-        return now, list(ticks.plan_skip(schedule, reached, now, "disabled"))
+        return _Account(now, ticks.plan_skip(schedule, row.planned_to, now, "disabled"))
+    reached, entries = row.planned_to, tuple[ticks.Entry, ...]()
     if row.paused_until is not None and row.paused_until - _INSTANT > reached:
-        paused_to = min(now, row.paused_until - _INSTANT)
-        entries += ticks.plan_skip(schedule, reached, paused_to, "paused")
-        reached = paused_to
-    due = ticks.next_tick(schedule, reached)
-    if due is not None and due <= now and owed is None:
-        return reached, entries
-    # Without an owed tick this writes down what calendars left out.
-    return now, [*entries, *ticks.plan_skip(schedule, reached, now, owed or "missed")]
+        reached = min(now, row.paused_until - _INSTANT)
+        entries = ticks.plan_skip(schedule, row.planned_to, reached, "paused")
+    if left_out is not None:
+        return _Account(now, (*entries, *ticks.plan_skip(schedule, reached, now, left_out)))
+    if reached < now and ticks.leaves_rows(schedule, reached, now):
+        return _Account(reached, entries, replace(row, planned_to=reached))
+    return _Account(now, entries)
 
 
-def rewrite(session: Session, rows: Sequence[LockedSchedule], now: datetime) -> None:
-    """Give the rows a new version with these values, and take back what was inserted ahead.
+def rewrite(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> int:
+    """Give the rows a new version with these values, and take back what was inserted ahead; gives how many ticks.
 
     Planning goes on from now, or from before where it did not get so far.
     """
     if not rows:
-        return
+        return 0
     ids = [row.id for row in rows]
-    session.run("runtime.withdraw", ids=ids, now=now)
+    withdrawn = session.run("runtime.withdraw", ids=ids, now=now).rowcount
     # What became ready in the meantime stays, and must not be planned again.
     kept: dict[int, datetime] = dict(session.run("runtime.kept", ids=ids, now=now).fetchall())
     written = [_written(row, row.planned_to if row.planned_to < now else kept.get(row.id, now)) for row in rows]
     session.run("runtime.rewrite", rows=json.dumps(written), now=now)
+    return withdrawn
 
 
-def _written(row: LockedSchedule, planned_to: datetime) -> dict[str, Any]:
+def _written(row: KnownSchedule, planned_to: datetime) -> dict[str, Any]:
     end = row.paused_until
     return {
         "id": row.id,
+        "key": row.key,
         "set_name": row.set_name,
         "source": row.source,
         "state": row.state,

@@ -1,6 +1,7 @@
 -- name: known
 -- The schedules of a set and those of the same keys elsewhere, looked at without a lock.
-SELECT s.id, s.key, s.version, s.set_name, s.source, s.state, s.definition, s.planned_to, s.next_tick, s.created_at
+SELECT s.id, s.key, s.version, s.set_name, s.source, s.state, s.definition, s.planned_to,
+       CASE WHEN s.paused_until < '9999-12-31' THEN s.paused_until WHEN s.paused_until IS NOT NULL THEN '9999-12-31 00:00:00Z' END AS paused_until, s.note, s.created_at
 FROM {schema}.schedule AS s
 WHERE s.set_name = %(set_name)s OR s.key = ANY(%(keys)s::text[])
 ORDER BY s.key
@@ -68,7 +69,7 @@ ORDER BY c.relname
 SELECT l.epoch, p.host, p.pid, clock_timestamp() - l.beat_at AS beat_age,
        (SELECT count(*) FROM {schema}.schedule AS s WHERE s.state = 'active') AS schedules,
        (SELECT clock_timestamp() - min(s.next_tick) FROM {schema}.schedule AS s
-        WHERE s.state = 'active' AND s.next_tick > s.planned_to
+        WHERE s.state = 'active'
           AND (s.paused_until IS NULL OR s.paused_until <= now())) AS behind
 FROM {schema}.leader AS l LEFT JOIN {schema}.process AS p ON p.id = l.process_id
 

@@ -106,9 +106,12 @@ def insert(
     return session.run("jobs.insert", **insertion(jobs, code_defaults or {}, now)).fetchall()
 
 
-def promote(session: Session, limit: int, now: datetime | None = None) -> Promotion:
-    """Make ready what is due, at most `limit` jobs, and wake their queues."""
-    return session.fetch(Promotion, "jobs.promote", limit=limit, now=now)[0]
+def promote(session: Session, limit: int, now: datetime | None = None, *, release: bool = True) -> Promotion:
+    """Make ready what is due, at most `limit` jobs, and wake their queues.
+
+    With `release`, also what was held until the jobs of its schedule before it had ended.
+    """
+    return session.fetch(Promotion, "jobs.promote", limit=limit, now=now, release=release)[0]
 
 
 def claim(

@@ -11,16 +11,26 @@ SELECT id, state FROM {schema}.insert_jobs(
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 due AS MATERIALIZED (
     SELECT j.id FROM {schema}.job AS j
-    WHERE j.state = 'scheduled' AND j.run_at <= (SELECT now FROM moment)
+    WHERE j.state = 'scheduled' AND NOT j.held AND j.run_at <= (SELECT now FROM moment)
     ORDER BY j.run_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
+-- What was held until the jobs of its schedule before it have ended.
+released AS MATERIALIZED (
+    SELECT j.id FROM {schema}.job AS j
+    WHERE %(release)s AND j.held AND j.run_at <= (SELECT now FROM moment)
+      AND NOT EXISTS (SELECT 1 FROM {schema}.job AS p WHERE p.schedule_id = j.schedule_id AND p.id < j.id)
+    ORDER BY j.id LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
 -- An UPDATE takes its rows in any order: their places are drawn before it, so that what was due first is claimed first.
-placed AS MATERIALIZED (SELECT id, nextval('{schema}.ready_seq') AS place FROM due),
+placed AS MATERIALIZED (
+    SELECT id, nextval('{schema}.ready_seq') AS place FROM (SELECT id FROM due UNION ALL SELECT id FROM released) AS d
+),
 -- As arrays, since the planner takes the limit for the number of rows, and would read the whole table for a single one.
 promoted AS (
     UPDATE {schema}.job AS j
-    SET state = 'ready', ready_seq = p.place,
+    SET state = 'ready', ready_seq = p.place, held = false,
         queue = coalesce(d.queue, j.queue), priority = coalesce(d.priority, j.priority),
         max_attempts = coalesce(d.max_attempts, j.max_attempts), labels = coalesce(d.labels, j.labels)
     FROM unnest(ARRAY(SELECT id FROM placed), ARRAY(SELECT place FROM placed)) AS p (id, place)
@@ -33,7 +43,7 @@ woken AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM promoted) AS promoted,
        (SELECT min(j.run_at) FROM {schema}.job AS j
-        WHERE j.state = 'scheduled' AND j.run_at > (SELECT now FROM moment)) AS next_run_at,
+        WHERE j.state = 'scheduled' AND NOT j.held AND j.run_at > (SELECT now FROM moment)) AS next_run_at,
        (SELECT now FROM moment) AS now
 FROM (SELECT count(*) FROM woken) AS w
 
@@ -153,6 +163,10 @@ woken AS MATERIALIZED (
         SELECT DISTINCT CASE WHEN g.state = 'ready' THEN 'ready ' || g.queue ELSE 'clock' END AS wake
         FROM again AS g CROSS JOIN moment AS m
         WHERE g.state = 'ready' OR g.run_at < m.now + interval '3 seconds'
+        UNION
+        SELECT 'release' FROM ended AS e
+        WHERE e.schedule_id IS NOT NULL
+          AND EXISTS (SELECT 1 FROM {schema}.job AS h WHERE h.schedule_id = e.schedule_id AND h.held)
     ) AS w
 )
 SELECT a.id FROM accepted AS a, (SELECT count(*) FROM woken) AS w

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pqclock.rules import ticks
 from pqclock.rules.cron import Cron
+from pqclock.rules.offsets import run_at
+from pqclock.rules.overlap import Judged
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.templates import ArgsTemplate, compile_args, render
-from pqclock.store.schedules import DueSchedule, KnownSchedule, Reach, TickRow
+from pqclock.store.schedules import DueSchedule, OwedSpan, Reach, TickRow
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How far ahead of their time ticks are inserted, and how much of that may be left when there are more planned."""
+
+    most: timedelta
+    least: timedelta
+
+    def horizon(self, schedule: Schedule) -> timedelta:
+        """What is judged by what is unfinished at its time is not inserted ahead of it."""
+        return timedelta() if schedule.judged_when_due else self.most
+
+    def plan_at(self, schedule: Schedule, look_at: datetime | None) -> datetime | None:
+        """When to plan what comes at `look_at`."""
+        return look_at if look_at is None or schedule.judged_when_due else look_at - self.least
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +41,7 @@ class Compiled:
     zone: ZoneInfo
 
 
-def compile_row(row: DueSchedule | KnownSchedule) -> Compiled:
+def compile_row(row: DueSchedule | OwedSpan) -> Compiled:
     """The schedule of a row; raises for a definition that this version of pqclock cannot read."""
     schedule = Schedule.from_definition(row.key, row.definition)
     schedule.ticking()
@@ -30,16 +49,51 @@ def compile_row(row: DueSchedule | KnownSchedule) -> Compiled:
 
 
 def plan_row(
-    compiled: Compiled, row: DueSchedule | KnownSchedule, now: datetime, horizon: timedelta
-) -> tuple[Reach, list[TickRow]]:
-    """The ticks after where the row's planning stands, at most one slice of them, and how far they reach."""
-    plan = ticks.plan(compiled.schedule, row.planned_to, row.created_at, now, horizon)
+    compiled: Compiled, row: DueSchedule, now: datetime, ahead: Ahead, most: int | None = None
+) -> tuple[Reach, list[ticks.Entry]]:
+    """The ticks of the present after where the row's planning stands, at most a slice of them, and how far they reach.
+
+    Missed ones are left to be decided on later: `plan_owed`.
+    """
+    schedule = compiled.schedule
+    owed = ticks.missed_span(schedule, row.planned_to, row.created_at, now)
+    since = owed[1] if owed else row.planned_to
+    plan = ticks.plan(schedule, since, row.created_at, now, ahead.horizon(schedule), most)
+    plan_at = ahead.plan_at(schedule, plan.look_at)
+    reach = Reach(row.id, row.version, row.planned_to, plan.planned_to, plan.next_tick, plan_at)
+    if owed is not None:
+        reach = replace(reach, owed_after=owed[0], owed_upto=owed[1], noticed_at=now)
+    return reach, list(plan.entries)
+
+
+def plan_owed(
+    compiled: Compiled, span: OwedSpan, now: datetime, most: int | None = None
+) -> tuple[Reach, list[ticks.Entry]]:
+    """What becomes of missed ticks: they are caught up as declared, unless their schedule ticks no more."""
+    paused = span.paused_until is not None and span.paused_until > now
+    reason = "paused" if paused else span.state if span.state != "active" else None
+    if reason is not None:
+        entries = ticks.plan_skip(compiled.schedule, span.after, span.upto, reason)
+        return Reach(span.schedule_id, 0, span.after, span.upto, owed_id=span.id), list(entries)
+    plan = ticks.plan(
+        compiled.schedule, span.after, span.created_at, span.noticed_at, span.upto - span.noticed_at, most
+    )
+    return Reach(span.schedule_id, 0, span.after, plan.planned_to, owed_id=span.id), list(plan.entries)
+
+
+def tick_rows(
+    schedule_id: int, compiled: Compiled, entries: Iterable[Judged], owed_id: int | None = None
+) -> list[TickRow]:
+    """The ledger's rows of entries that follow each other."""
     rows: list[TickRow] = []
     previous: datetime | None = None
-    for entry in plan.entries:
-        rows.append(tick_row(row.id, compiled, entry, previous))
-        previous = entry.through
-    return Reach(row.id, row.version, row.planned_to, plan.planned_to, plan.next_tick), rows
+    for judged in entries:
+        row = tick_row(schedule_id, compiled, judged.entry, previous)
+        if judged.held or judged.replaces or owed_id is not None:
+            row = replace(row, held=judged.held, replaces=judged.replaces, owed_id=owed_id)
+        rows.append(row)
+        previous = judged.entry.through
+    return rows
 
 
 def tick_row(schedule_id: int, compiled: Compiled, entry: ticks.Entry, previous: datetime | None = None) -> TickRow:
@@ -49,9 +103,9 @@ def tick_row(schedule_id: int, compiled: Compiled, entry: ticks.Entry, previous:
     if entry.outcome != "inserted":
         return row
     schedule = compiled.schedule
-    run_at = ticks.run_at(schedule, entry.tick)
-    expires_at = run_at + schedule.expires_in if schedule.expires_in else None
-    return replace(row, run_at=run_at, expires_at=expires_at, args=_arguments(compiled, entry.tick, previous))
+    due = run_at(schedule, entry.tick)
+    expires_at = due + schedule.expires_in if schedule.expires_in else None
+    return replace(row, run_at=due, expires_at=expires_at, args=_arguments(compiled, entry.tick, previous))
 
 
 def _arguments(compiled: Compiled, tick: datetime, previous: datetime | None) -> dict[str, object]:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pqclock.errors import ArgumentError
 from pqclock.rules import ticks
-from pqclock.rules.applying import state_of
+from pqclock.rules.applying import renamings, state_of
 from pqclock.rules.cron import Cron
 from pqclock.rules.files.findings import show
 from pqclock.rules.files.kinds import BadValue, Text
@@ -22,7 +22,7 @@ from pqclock.rules.json_values import check_object
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.templates import compile_args, render
 from pqclock.store import jobs, schedules
-from pqclock.store.changing import ENDLESS, LockedSchedule, account, find, lock, lock_one, repeated, rewrite
+from pqclock.store.changing import ENDLESS, account, find, lock, lock_one, repeated, rewrite
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
 from pqclock.store.schedules import DueSchedule, KnownSchedule
@@ -38,9 +38,8 @@ _NOTE = Text("a text", 1000, lines=True)
 def put(session: Session, wanted: Sequence[Schedule], now: datetime | None = None) -> list[str]:
     """Add schedules and change those that differ; gives the keys of what was written. One that is paused stays paused.
 
-    A changed schedule is planned anew from now on. Only where ticks came due that nobody has planned yet, since no
-    clock ran, the planning stays where it stands: the leader accounts for that time by the new definition and its
-    catch-up. Raises ArgumentError for keys that files declare.
+    A changed schedule is planned anew from now on; ticks that came due and that nobody has planned yet, since no clock
+    ran, are caught up under the old definition. Raises ArgumentError for keys that files declare.
     """
     by_key = {schedule.key: schedule for schedule in wanted}
     return repeated(session, lambda: _put(session, by_key, now))
@@ -97,26 +96,30 @@ def trigger(
     return job_id, state
 
 
-def pauses(session: Session, due: Sequence[DueSchedule] | Sequence[KnownSchedule]) -> dict[int, datetime]:
+def pauses(session: Session, due: Sequence[DueSchedule]) -> dict[int, datetime]:
     """The ends of those pauses that the planning of these schedules has not passed yet, by id."""
     return dict(session.run("runtime.pauses", ids=[row.id for row in due]).fetchall()) if due else {}
 
 
 def _put(session: Session, wanted: Mapping[str, Schedule], now: datetime | None) -> list[str]:
-    rows = {row.key: row for row in lock(session, sorted(wanted))}
+    former = [key for schedule in wanted.values() for key in schedule.was]
+    known = {row.key: row for row in lock(session, sorted({*wanted, *former}))}
     moment = schedules.database_now(session, now)
+    own = {key for key, row in known.items() if row.set_name is None}
+    old_keys = renamings(wanted.values(), own, known)
+    rows = {key: known[old_keys.get(key, key)] for key in wanted if old_keys.get(key, key) in known}
     _refuse_declared([row for row in rows.values() if row.state != "removed"])
-    changed = [row for row in rows.values() if _differs(row, wanted[row.key])]
-    accounted = account(session, changed, moment)
-    rewrite(session, [_redefined(row, wanted[row.key]) for row in accounted], moment)
+    changed = {key: row for key, row in rows.items() if key in old_keys or _differs(row, wanted[key])}
+    accounted = account(session, list(changed.values()), moment)
+    rewrite(session, [_redefined(row, wanted[key]) for key, row in zip(changed, accounted, strict=True)], moment)
     added = [key for key in sorted(wanted) if key not in rows]
     schedules.add(session, None, [_new_row(wanted[key], moment) for key in added], moment)
     if added or changed:
         schedules.wake_clock(session)
-    return sorted([*added, *(row.key for row in changed)])
+    return sorted([*added, *changed])
 
 
-def _refuse_declared(rows: Sequence[LockedSchedule]) -> None:
+def _refuse_declared(rows: Sequence[KnownSchedule]) -> None:
     faults = [
         f"schedule {show(row.key)} is declared in {row.source} (set {show(row.set_name)}): change it there, and run "
         f"`pqclock apply`"
@@ -127,16 +130,16 @@ def _refuse_declared(rows: Sequence[LockedSchedule]) -> None:
         raise ArgumentError("\n".join(faults))
 
 
-def _differs(row: LockedSchedule, schedule: Schedule) -> bool:
+def _differs(row: KnownSchedule, schedule: Schedule) -> bool:
     return row.state != state_of(schedule) or row.definition != _definition(schedule)
 
 
-def _redefined(row: LockedSchedule, schedule: Schedule) -> LockedSchedule:
+def _redefined(row: KnownSchedule, schedule: Schedule) -> KnownSchedule:
     """The row with a new definition; one that comes back begins without its old pause."""
     if row.state == "removed":
         row = replace(row, paused_until=None, note=None)
     state, definition = state_of(schedule), _definition(schedule)
-    return replace(row, set_name=None, source=SOURCE, state=state, definition=definition)
+    return replace(row, key=schedule.key, set_name=None, source=SOURCE, state=state, definition=definition)
 
 
 def _definition(schedule: Schedule) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def _remove(session: Session, key: str, now: datetime | None) -> None:
     row = lock_one(session, key)
     moment = schedules.database_now(session, now)
     _refuse_declared([row])
-    accounted = account(session, [row], moment, owed="removed")
+    accounted = account(session, [row], moment, left_out="removed")
     rewrite(session, [replace(row, state="removed", paused_until=None, note=None) for row in accounted], moment)
 
 

@@ -1,8 +1,7 @@
 -- name: lock
 -- Schedules by key, also removed ones, locked in one order. A pause without an end comes as the last day.
 SELECT s.id, s.key, s.version, s.set_name, s.source, s.state, s.definition, s.planned_to,
-       CASE WHEN s.paused_until >= '9999-12-31 00:00:00Z' THEN '9999-12-31 00:00:00Z' ELSE s.paused_until END AS paused_until,
-       s.note
+       CASE WHEN s.paused_until < '9999-12-31' THEN s.paused_until WHEN s.paused_until IS NOT NULL THEN '9999-12-31 00:00:00Z' END AS paused_until, s.note, s.created_at
 FROM {schema}.schedule AS s WHERE s.key = ANY(%(keys)s::text[]) ORDER BY s.id FOR UPDATE
 
 -- name: find
@@ -40,10 +39,10 @@ WHERE t.schedule_id = ANY(%(ids)s::bigint[]) AND t.tick > %(now)s GROUP BY t.sch
 -- name: rewrite
 -- A new version of each schedule; the leader looks at it next.
 UPDATE {schema}.schedule AS s
-SET set_name = c.set_name, source = c.source, state = c.state, definition = c.definition, planned_to = c.planned_to,
-    next_tick = c.planned_to, paused_until = c.paused_until, note = c.note, version = s.version + 1, updated_at = %(now)s
+SET key = c.key, set_name = c.set_name, source = c.source, state = c.state, definition = c.definition,
+    planned_to = c.planned_to, next_tick = NULL, plan_at = c.planned_to, paused_until = c.paused_until, note = c.note, version = s.version + 1, updated_at = %(now)s
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS c (
-    id bigint, set_name text, source text, state text, definition jsonb, planned_to timestamptz,
+    id bigint, key text, set_name text, source text, state text, definition jsonb, planned_to timestamptz,
     paused_until timestamptz, note text)
 WHERE s.id = c.id
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pqclock.rules.overlap import Unfinished
 from pqclock.store.database import Session
 
 # Schedules at one version each: (id, version).
@@ -28,20 +29,30 @@ class DueSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far a schedule was planned: written only if it still stands at `planned_from` and at `version`."""
+    """How far a schedule was planned: written only if it still stands at `planned_from` and at `version`.
+
+    `plan_at` is when it is to be planned next. Missed ticks after `owed_after` up to `owed_upto`, noticed at an instant,
+    are left to be decided on later. With `owed_id` it is such a span that was planned, from `planned_from` to `planned_to`.
+    """
 
     schedule_id: int
     version: int
     planned_from: datetime
     planned_to: datetime
-    next_tick: datetime | None
+    next_tick: datetime | None = None
+    plan_at: datetime | None = None
+    owed_after: datetime | None = None
+    owed_upto: datetime | None = None
+    noticed_at: datetime | None = None
+    owed_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TickRow:
     """A row for the ledger; with `run_at`, `expires_at` and `args` for its job when the outcome is `inserted`.
 
-    `nominal` is the instant from which the tick was moved, if it was.
+    `nominal` is the instant from which the tick was moved, if it was. A job that is `held` waits until those of its
+    schedule before it have ended; one that `replaces` cancels them. `owed_id` is the span that the tick belongs to.
     """
 
     schedule_id: int
@@ -55,21 +66,47 @@ class TickRow:
     run_at: datetime | None = None
     expires_at: datetime | None = None
     args: dict[str, Any] | None = None
+    held: bool = False
+    replaces: bool = False
+    owed_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwedSpan:
+    """Missed ticks after `after` up to `upto`, noticed at an instant, and what is known of their schedule.
+
+    `definition` is the one that held when they came due; state and pause are those of now.
+    """
+
+    id: int
+    schedule_id: int
+    key: str
+    state: str
+    definition: dict[str, Any]
+    after: datetime
+    upto: datetime
+    noticed_at: datetime
+    created_at: datetime
+    paused_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """What came of inserting ticks: False in `in_office` means that the term is over and nothing was written."""
+    """What came of inserting ticks: False in `in_office` means that the term is over and nothing was written.
+
+    `moved` are the schedules whose cursors were, `spans` is the number of spans of missed ticks that were.
+    """
 
     in_office: bool
-    schedules: int
+    moved: list[int]
+    spans: int
     inserted: int
     first_run_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSchedule:
-    """A schedule as the database has it, locked for an application of files."""
+    """A schedule as the database has it, its row locked for a change."""
 
     id: int
     key: str
@@ -79,19 +116,39 @@ class KnownSchedule:
     state: str
     definition: dict[str, Any]
     planned_to: datetime
-    next_tick: datetime | None
+    paused_until: datetime | None
+    note: str | None
     created_at: datetime
 
 
 def due(session: Session, before: datetime, limit: int, broken: Versions = ()) -> list[DueSchedule]:
-    """The schedules with a tick to plan up to `before`, the earliest first, without the `broken` ones."""
+    """The schedules that are to be planned up to `before`, the earliest first, without the `broken` ones."""
     return session.fetch(DueSchedule, "schedules.due", before=before, limit=limit, **_broken(broken))
 
 
 def earliest(session: Session, broken: Versions = ()) -> datetime | None:
-    """The first instant at which some schedule has something to plan; the `broken` ones do not count."""
+    """When the first schedule is to be planned; the `broken` ones do not count."""
     row = session.run("schedules.earliest", **_broken(broken)).fetchone()
     return row[0] if row else None
+
+
+def owed(session: Session, limit: int, broken: Collection[int] = ()) -> list[OwedSpan]:
+    """Spans of missed ticks, the first noticed first, without the `broken` ones."""
+    return session.fetch(OwedSpan, "schedules.owed", limit=limit, broken=list(broken))
+
+
+def owe(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> None:
+    """Leave the ticks of these schedules, from where their planning stands up to now, to be decided on by the leader."""
+    spans = [
+        {"schedule_id": row.id, "after": row.planned_to, "upto": now, "definition": row.definition} for row in rows
+    ]
+    session.run("schedules.owe", rows=json.dumps(spans, default=_instant), now=now)
+
+
+def unfinished(session: Session, ids: Collection[int]) -> dict[int, Unfinished]:
+    """Of these schedules, those with jobs that have not ended."""
+    rows = session.run("schedules.unfinished", ids=list(ids))
+    return {schedule_id: Unfinished(jobs, waiting) for schedule_id, jobs, waiting in rows}
 
 
 def insert_ticks(
@@ -140,19 +197,9 @@ def add(session: Session, set_name: str | None, rows: Sequence[dict[str, Any]], 
     session.run("schedules.add", set_name=set_name, rows=json.dumps(rows, default=_instant), now=now)
 
 
-def change(session: Session, set_name: str | None, rows: Sequence[dict[str, Any]], now: datetime) -> None:
-    """Give schedules a new version: id, source, state, definition, planned_to each."""
-    session.run("schedules.change", set_name=set_name, rows=json.dumps(rows, default=_instant), now=now)
-
-
 def move(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Note another place in the files for schedules that are otherwise the same: id, source each."""
     session.run("schedules.move", rows=json.dumps(rows))
-
-
-def withdraw(session: Session, ids: Sequence[int], now: datetime) -> int:
-    """Take back what was inserted ahead for these schedules; gives the number of ticks."""
-    return session.run("schedules.withdraw", ids=list(ids), now=now).rowcount
 
 
 def wake_clock(session: Session) -> None:
@@ -165,7 +212,10 @@ def _broken(versions: Versions) -> dict[str, list[int]]:
 
 
 def _json(rows: Sequence[Reach] | Sequence[TickRow]) -> str:
-    return json.dumps([asdict(row) for row in rows], default=_instant)
+    """Rows as JSON, without what is not there: `asdict` would copy every value of every row."""
+    names = rows[0].__slots__ if rows else ()
+    plain = [{name: value for name in names if (value := getattr(row, name)) is not None} for row in rows]
+    return json.dumps(plain, default=_instant, separators=(",", ":"))
 
 
 def _instant(value: object) -> str:

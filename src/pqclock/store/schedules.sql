@@ -1,50 +1,93 @@
 -- name: due
--- The schedules with a tick to plan before an instant, the earliest first; without those known to be broken.
+-- The schedules that are to be planned before an instant, the earliest first; without those known to be broken.
 SELECT s.id, s.key, s.version, s.definition, s.planned_to, s.created_at
 FROM {schema}.schedule AS s
-WHERE s.state = 'active' AND s.next_tick <= %(before)s
+WHERE s.state = 'active' AND s.plan_at <= %(before)s
   AND (s.id, s.version) NOT IN (SELECT * FROM unnest(%(broken_ids)s::bigint[], %(broken_versions)s::bigint[]))
-ORDER BY s.next_tick LIMIT %(limit)s
+ORDER BY s.plan_at LIMIT %(limit)s
 
 -- name: earliest
--- The first tick that is not planned yet, of all schedules.
-SELECT s.next_tick FROM {schema}.schedule AS s
-WHERE s.state = 'active' AND s.next_tick IS NOT NULL
+-- When the first schedule is to be planned.
+SELECT s.plan_at FROM {schema}.schedule AS s
+WHERE s.state = 'active' AND s.plan_at IS NOT NULL
   AND (s.id, s.version) NOT IN (SELECT * FROM unnest(%(broken_ids)s::bigint[], %(broken_versions)s::bigint[]))
-ORDER BY s.next_tick LIMIT 1
+ORDER BY s.plan_at LIMIT 1
+
+-- name: owed
+-- Spans of missed ticks, the first noticed first; with what became of their schedules since.
+SELECT o.id, o.schedule_id, s.key, s.state, o.definition, o.after, o.upto, o.noticed_at, s.created_at,
+       CASE WHEN s.paused_until < '9999-12-31' THEN s.paused_until WHEN s.paused_until IS NOT NULL THEN '9999-12-31 00:00:00Z' END AS paused_until
+FROM {schema}.owed AS o JOIN {schema}.schedule AS s ON s.id = o.schedule_id
+WHERE o.id <> ALL(%(broken)s::bigint[])
+ORDER BY o.id LIMIT %(limit)s
+
+-- name: owe
+-- Note spans of missed ticks under the definition that held.
+INSERT INTO {schema}.owed (schedule_id, after, upto, noticed_at, definition)
+SELECT d.schedule_id, d.after, d.upto, %(now)s, d.definition
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS d (
+    schedule_id bigint, after timestamptz, upto timestamptz, definition jsonb)
+
+-- name: unfinished
+-- Of these schedules, those with jobs that have not ended: how many, and whether one is held until the others end.
+SELECT j.schedule_id, count(*), bool_or(j.held)
+FROM {schema}.job AS j WHERE j.schedule_id = ANY(%(ids)s::bigint[]) GROUP BY j.schedule_id
 
 -- name: insert_ticks
 -- Ledger rows, their jobs and the schedules' cursors, together; nothing for a term that is over, nor for a schedule
 -- that was changed or planned by somebody else since it was read, or that somebody holds locked: the connection that
--- promotes does not wait.
+-- promotes does not wait. A cursor is that of a schedule, or with `owed_id` that of a span of missed ticks.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 term AS MATERIALIZED (
     SELECT 1 FROM {schema}.leader AS l WHERE %(epoch)s::bigint IS NULL OR l.epoch = %(epoch)s::bigint FOR SHARE
 ),
 reach AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(cursors)s::jsonb) AS c (
-        schedule_id bigint, version bigint, planned_from timestamptz, planned_to timestamptz, next_tick timestamptz)
+        schedule_id bigint, version bigint, planned_from timestamptz, planned_to timestamptz, next_tick timestamptz,
+        plan_at timestamptz, owed_after timestamptz, owed_upto timestamptz, noticed_at timestamptz, owed_id bigint)
 ),
 free AS MATERIALIZED (
-    SELECT s.id FROM {schema}.schedule AS s JOIN reach AS r ON r.schedule_id = s.id
+    SELECT s.id FROM {schema}.schedule AS s JOIN reach AS r ON r.schedule_id = s.id AND r.owed_id IS NULL
     WHERE s.version = r.version AND s.planned_to = r.planned_from
       AND (s.state = 'active' OR %(epoch)s::bigint IS NULL)
     ORDER BY s.id FOR UPDATE OF s SKIP LOCKED
 ),
 moved AS (
     UPDATE {schema}.schedule AS s
-    SET planned_to = r.planned_to, next_tick = r.next_tick,
-        watermark = greatest(s.watermark, least(r.planned_to, m.now))
+    SET planned_to = r.planned_to, next_tick = r.next_tick, plan_at = r.plan_at,
+        watermark = greatest(s.watermark, least(r.planned_to, m.now, r.owed_after, (
+            SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = s.id)))
     FROM free AS f, reach AS r, moment AS m, term
     WHERE s.id = f.id AND r.schedule_id = f.id
     RETURNING s.id, s.definition
 ),
+noticed AS (
+    INSERT INTO {schema}.owed (schedule_id, after, upto, noticed_at, definition)
+    SELECT r.schedule_id, r.owed_after, r.owed_upto, r.noticed_at, d.definition
+    FROM moved AS d JOIN reach AS r ON r.schedule_id = d.id
+    WHERE r.owed_after IS NOT NULL
+),
+free_span AS MATERIALIZED (
+    SELECT o.id, o.schedule_id, o.definition, r.planned_to, r.planned_to >= o.upto AS done
+    FROM {schema}.owed AS o JOIN reach AS r ON r.owed_id = o.id
+    WHERE o.after = r.planned_from AND EXISTS (SELECT 1 FROM term)
+    ORDER BY o.id FOR UPDATE OF o SKIP LOCKED
+),
+shortened AS (
+    UPDATE {schema}.owed AS o SET after = f.planned_to FROM free_span AS f WHERE o.id = f.id AND NOT f.done
+),
+paid AS (
+    DELETE FROM {schema}.owed AS o USING free_span AS f WHERE o.id = f.id AND f.done
+),
 entry AS MATERIALIZED (
     SELECT e.*, CASE WHEN e.outcome = 'inserted' THEN nextval('{schema}.job_id') END AS job_id, d.definition
     FROM jsonb_to_recordset(%(entries)s::jsonb) AS e (
-        schedule_id bigint, tick timestamptz, through timestamptz, count bigint, outcome text, reason text, origin text,
-        nominal timestamptz, run_at timestamptz, expires_at timestamptz, args jsonb)
-    JOIN moved AS d ON d.id = e.schedule_id
+        schedule_id bigint, owed_id bigint, tick timestamptz, through timestamptz, count bigint, outcome text, reason text,
+        origin text, nominal timestamptz, run_at timestamptz, expires_at timestamptz, args jsonb, held boolean,
+        replaces boolean)
+    JOIN (SELECT id, NULL::bigint AS owed_id, definition FROM moved
+          UNION ALL SELECT schedule_id, id, definition FROM free_span) AS d
+      ON d.id = e.schedule_id AND d.owed_id IS NOT DISTINCT FROM e.owed_id
 ),
 ledger AS (
     INSERT INTO {schema}.tick (schedule_id, tick, through, count, nominal, outcome, reason, origin, job_id, inserted_at)
@@ -52,30 +95,60 @@ ledger AS (
            m.now
     FROM entry AS e CROSS JOIN moment AS m
     ON CONFLICT ON CONSTRAINT one_row_per_tick DO NOTHING
-    RETURNING schedule_id, tick, outcome
+    RETURNING job_id
 ),
 inserted AS (
     INSERT INTO {schema}.job (
-        id, run_at, created_at, expires_at, schedule_id, tick, state, priority, max_attempts, queue, task, args, labels)
+        id, run_at, created_at, expires_at, schedule_id, tick, state, priority, max_attempts, held, queue, task, args,
+        labels)
     SELECT e.job_id, e.run_at, m.now, e.expires_at, e.schedule_id, e.tick, 'scheduled',
            coalesce((e.definition ->> 'priority')::smallint, t.priority, 0),
            coalesce((e.definition ->> 'max_attempts')::smallint, t.max_attempts, 1),
+           coalesce(e.held, false),
            coalesce(e.definition ->> 'queue', t.queue, 'default'),
            e.definition ->> 'task', e.args,
            coalesce(
                CASE WHEN e.definition ? 'labels'
                     THEN ARRAY(SELECT jsonb_array_elements_text(e.definition -> 'labels')) END,
                t.labels, ARRAY[]::text[])
-    FROM ledger AS l
-    JOIN entry AS e ON e.schedule_id = l.schedule_id AND e.tick = l.tick AND l.outcome = 'inserted'
+    FROM entry AS e
     CROSS JOIN moment AS m
     LEFT JOIN {schema}.task AS t ON t.name = e.definition ->> 'task'
-    RETURNING run_at
+    -- IS TRUE makes it a look into a hash: how many rows there are is not known, and a join would be a nested loop.
+    WHERE (e.job_id IN (SELECT l.job_id FROM ledger AS l)) IS TRUE
+    RETURNING id, run_at
+),
+-- In the place of all that is unfinished of the same schedule: a run that goes on has lost its lease.
+replacing AS MATERIALIZED (
+    SELECT e.schedule_id, e.tick FROM entry AS e WHERE e.replaces AND (e.job_id IN (SELECT i.id FROM inserted AS i)) IS TRUE
+),
+replaced AS (
+    DELETE FROM {schema}.job AS j WHERE j.schedule_id = ANY(ARRAY(SELECT schedule_id FROM replacing)) RETURNING j.*
+),
+history AS (
+    INSERT INTO {schema}.job_history (
+        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+        created_at, started_at, finished_at, error, worker_id)
+    SELECT r.id, 'cancelled', r.queue, r.task, r.args, r.priority, r.labels, r.run_at, r.attempt, r.max_attempts,
+           r.schedule_id, r.tick, r.created_at, r.started_at, m.now,
+           'replaced by the job of the tick ' || to_char(b.tick AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+           r.worker_id
+    FROM replaced AS r JOIN replacing AS b USING (schedule_id) CROSS JOIN moment AS m
+),
+attempts AS (
+    INSERT INTO {schema}.attempt (job_id, attempt, outcome, worker_id, started_at, finished_at, error)
+    SELECT r.id, r.attempt, 'cancelled', r.worker_id, r.started_at, m.now, 'replaced by the job of a later tick'
+    FROM replaced AS r CROSS JOIN moment AS m WHERE r.state = 'running'
+),
+told AS MATERIALIZED (
+    SELECT pg_notify({channel}, 'cancelled ' || r.worker_id || ' ' || r.id) FROM replaced AS r WHERE r.state = 'running'
 )
 SELECT (SELECT count(*) FROM term) = 1 AS in_office,
-       (SELECT count(*) FROM moved) AS schedules,
+       ARRAY(SELECT id FROM moved) AS moved,
+       (SELECT count(*) FROM free_span) AS spans,
        (SELECT count(*) FROM inserted) AS inserted,
        (SELECT min(run_at) FROM inserted) AS first_run_at
+FROM (SELECT count(*) FROM told) AS t
 
 -- name: allow_time
 -- An application may wait for others, and be long: within its transaction the limits of a clock's connection are wider.
@@ -97,8 +170,10 @@ SELECT %(set_name)s, %(content_hash)s, coalesce(%(now)s::timestamptz, clock_time
 ON CONFLICT ON CONSTRAINT one_serial_per_content DO UPDATE SET serial = DEFAULT, applied_at = excluded.applied_at
 
 -- name: lock_known
--- The rows of a set, and those of the same keys elsewhere, locked in one order; with the database's time.
-SELECT s.id, s.key, s.version, s.set_name, s.source, s.state, s.definition, s.planned_to, s.next_tick, s.created_at
+-- The rows of a set, and those of the same keys or former keys elsewhere, locked in one order. A pause without an end
+-- comes as the last day.
+SELECT s.id, s.key, s.version, s.set_name, s.source, s.state, s.definition, s.planned_to,
+       CASE WHEN s.paused_until < '9999-12-31' THEN s.paused_until WHEN s.paused_until IS NOT NULL THEN '9999-12-31 00:00:00Z' END AS paused_until, s.note, s.created_at
 FROM {schema}.schedule AS s
 WHERE s.set_name = %(set_name)s OR s.key = ANY(%(keys)s::text[])
 ORDER BY s.id FOR UPDATE
@@ -107,43 +182,17 @@ ORDER BY s.id FOR UPDATE
 SELECT coalesce(%(now)s::timestamptz, clock_timestamp())
 
 -- name: add
-INSERT INTO {schema}.schedule (key, set_name, source, state, definition, planned_to, watermark, next_tick, created_at, updated_at)
+INSERT INTO {schema}.schedule (
+    key, set_name, source, state, definition, planned_to, watermark, plan_at, created_at, updated_at)
 SELECT a.key, %(set_name)s, a.source, a.state, a.definition, a.planned_to, %(now)s, a.planned_to, %(now)s, %(now)s
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS a (key text, source text, state text, definition jsonb, planned_to timestamptz)
 ORDER BY a.key
-
--- name: change
--- A new version: beside this, what was inserted ahead is withdrawn, and what has passed is written down.
-UPDATE {schema}.schedule AS s
-SET set_name = %(set_name)s, source = c.source, state = c.state, definition = c.definition,
-    version = s.version + 1, updated_at = %(now)s, planned_to = c.planned_to, next_tick = c.planned_to
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS c (
-    id bigint, source text, state text, definition jsonb, planned_to timestamptz)
-WHERE s.id = c.id
 
 -- name: move
 -- The same definition at another place of the files.
 UPDATE {schema}.schedule AS s SET source = c.source
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS c (id bigint, source text)
 WHERE s.id = c.id
-
--- name: withdraw
--- Take back the ticks after now that were inserted ahead and are not due yet, and the rows of those left out ahead: each
--- would keep the place of a tick of the next version.
-WITH ahead AS MATERIALIZED (
-    SELECT j.id, t.schedule_id, t.tick
-    FROM {schema}.tick AS t JOIN {schema}.job AS j ON j.id = t.job_id
-    WHERE t.schedule_id = ANY(%(ids)s::bigint[]) AND t.tick > %(now)s AND j.state = 'scheduled' AND j.attempt = 0
-    FOR UPDATE OF j SKIP LOCKED
-),
-gone AS (
-    DELETE FROM {schema}.job AS j USING ahead AS a WHERE j.id = a.id RETURNING a.schedule_id, a.tick
-),
-left_out AS (
-    DELETE FROM {schema}.tick AS t
-    WHERE t.schedule_id = ANY(%(ids)s::bigint[]) AND t.tick > %(now)s AND t.outcome <> 'inserted'
-)
-DELETE FROM {schema}.tick AS t USING gone AS g WHERE t.schedule_id = g.schedule_id AND t.tick = g.tick
 
 -- name: wake_clock
 SELECT pg_notify({channel}, 'clock')

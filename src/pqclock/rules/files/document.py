@@ -14,6 +14,7 @@ from pqclock.rules.files.entry import read_schedule, read_section
 from pqclock.rules.files.fields import SECTIONS, Section
 from pqclock.rules.files.findings import Finding, dotted, hint, show
 from pqclock.rules.files.kinds import Fault
+from pqclock.rules.files.renaming import former_key_faults
 from pqclock.rules.files.toml import read_toml
 from pqclock.rules.schedule import Schedule
 
@@ -52,6 +53,8 @@ def read_set(sources: Sequence[tuple[str, bytes]], beside: Beside = nothing_besi
             reading.declare(file, SECTIONS[section])
     for file in files:
         reading.read_schedules(file)
+    for file in files:
+        reading.check_former_keys(file)
     findings = (finding for file in files for finding in file.report.finish())
     return FileSet(
         schedules=tuple(reading.schedules.values()),
@@ -117,6 +120,7 @@ class _Reading:
     schedules: dict[str, Schedule] = field(default_factory=dict)
     declared: dict[str, Declared] = field(default_factory=lambda: {name: {} for name in _DECLARED})
     places: dict[tuple[str, str], str] = field(default_factory=dict)
+    heirs: dict[str, str] = field(default_factory=dict)
 
     def declare(self, file: _File, section: Section) -> None:
         """Read the tables of one section of one file."""
@@ -146,6 +150,13 @@ class _Reading:
             self._report(file, ("schedule", key), given, faults)
             if schedule is not None:
                 self.schedules[key] = schedule
+
+    def check_former_keys(self, file: _File) -> None:
+        """Look at `was` when all schedules of the set are known."""
+        for key in file.sections["schedule"]:
+            schedule = self.schedules.get(key)
+            if schedule is not None and schedule.was and schedule.source == file.report.where(("schedule", key)):
+                file.report.add(("schedule", key), *former_key_faults(schedule, self.places, self.heirs))
 
     def _defaults(self, file: _File) -> dict[str, Any]:
         given = file.sections["defaults"]

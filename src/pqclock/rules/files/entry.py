@@ -93,7 +93,7 @@ def read_schedule(
         return None, faults
     kept = {name: values[name] for name in _KEPT if name in values}
     schedule = Schedule(key=key, source=source, **kept)
-    more = [*_window_faults(schedule), *moving_faults(schedule)]
+    more = [*_window_faults(schedule), *moving_faults(schedule), *_overlap_faults(schedule)]
     return None if any(fault.severity == "error" for fault in more) else schedule, faults + more
 
 
@@ -189,6 +189,15 @@ def _window_faults(schedule: Schedule) -> list[Fault]:
     if next(ticks, None) is not None:
         return []
     return [Fault("leaves no tick: none falls between start and end", ("end",), "warning")]
+
+
+def _overlap_faults(schedule: Schedule) -> list[Fault]:
+    """A doubt where missed ticks, which come all at once, would stand in each other's way."""
+    if schedule.catch_up != "all" or not schedule.judged_when_due:
+        return []
+    effect = {"skip": "one of them", "wait": "two of them", "replace": "the last one"}[schedule.overlap]
+    message = f'= "all" inserts missed ticks at once, of which overlap = {show(schedule.overlap)} lets {effect} run'
+    return [Fault(message, ("catch_up",), "warning")]
 
 
 def _text(instant: datetime) -> str:

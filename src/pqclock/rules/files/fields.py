@@ -162,7 +162,7 @@ SCHEDULE = (
     Field("end", Instant(), "No tick at or after it.", "2027-12-01T00:00:00Z", aliases=("end_date", "until")),
     Field(
         "was", Several(Text("a former key", 100, KEY_PATTERN), "former keys", 16),
-        "Former keys: the watermark and the history carry over.", '["nightly"]', supported=False,
+        "Former keys: the watermark and the history carry over.", '["nightly"]', aliases=("renamed_from", "formerly"),
     ),
     Field(
         "gap", Choice(("shift", "skip")),
@@ -183,7 +183,7 @@ SCHEDULE = (
     Field(
         "overlap", Choice(("allow", "skip", "wait", "replace")),
         "The previous job is unfinished: run both, skip, wait (one at most), or cancel the previous one.",
-        '"allow"', "allow", supported=False, aliases=("concurrency_policy", "max_instances"),
+        '"allow"', "allow", aliases=("concurrency_policy", "max_instances"),
     ),
     Field(
         "spread", Duration(),

@@ -35,6 +35,7 @@ CREATE TABLE {schema}.job (
     attempt       smallint NOT NULL DEFAULT 0,
     max_attempts  smallint NOT NULL,
     crashes       smallint NOT NULL DEFAULT 0,
+    held          boolean NOT NULL DEFAULT false,
     queue         text NOT NULL,
     task          text NOT NULL,
     args          jsonb NOT NULL,
@@ -43,6 +44,7 @@ CREATE TABLE {schema}.job (
     CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
     CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
     CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
+    CONSTRAINT held_waits_for_its_schedule CHECK (NOT held OR (state = 'scheduled' AND schedule_id IS NOT NULL)),
     CONSTRAINT tick_has_a_schedule CHECK (tick IS NULL OR schedule_id IS NOT NULL),
     CONSTRAINT at_least_one_attempt CHECK (max_attempts >= 1),
     CONSTRAINT args_are_an_object CHECK (jsonb_typeof(args) = 'object'),
@@ -62,7 +64,10 @@ CREATE TABLE {schema}.job (
 
 CREATE INDEX job_claim_any ON {schema}.job (priority, ready_seq) WHERE state = 'ready';
 CREATE INDEX job_claim_queue ON {schema}.job (queue, priority, ready_seq) WHERE state = 'ready';
-CREATE INDEX job_promote ON {schema}.job (run_at) WHERE state = 'scheduled';
+CREATE INDEX job_promote ON {schema}.job (run_at) WHERE state = 'scheduled' AND NOT held;
+-- Those that wait until the jobs of their schedule before them have ended.
+CREATE INDEX job_release ON {schema}.job (id) WHERE held;
+CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE schedule_id IS NOT NULL;
 CREATE INDEX job_rescue ON {schema}.job (worker_id) WHERE state = 'running';
 CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NULL AND state <> 'running';
 

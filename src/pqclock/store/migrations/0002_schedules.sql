@@ -11,6 +11,7 @@ CREATE TABLE {schema}.schedule (
     planned_to    timestamptz NOT NULL,
     watermark     timestamptz NOT NULL,
     next_tick     timestamptz,
+    plan_at       timestamptz,
     paused_until  timestamptz,
     note          text,
     created_at    timestamptz NOT NULL,
@@ -20,9 +21,24 @@ CREATE TABLE {schema}.schedule (
 ) WITH (fillfactor = 80);
 
 COMMENT ON COLUMN {schema}.schedule.next_tick IS
-    'first tick that is not planned yet; equal to planned_to until the leader has looked; null when none will come';
+    'first tick that is not planned yet; null until the leader has looked, and when none will come';
+COMMENT ON COLUMN {schema}.schedule.plan_at IS
+    'when it is to be planned next: ahead of its next tick, at once after a change, or, null, never';
 
-CREATE INDEX schedule_plan ON {schema}.schedule (next_tick) WHERE state = 'active';
+CREATE INDEX schedule_plan ON {schema}.schedule (plan_at) WHERE state = 'active';
+
+-- Spans of missed ticks that are still to be decided on, under the definition that held when they came due. They are
+-- worked off in slices, behind the ticks of the present.
+CREATE TABLE {schema}.owed (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schedule_id   bigint NOT NULL,
+    after         timestamptz NOT NULL,
+    upto          timestamptz NOT NULL,
+    noticed_at    timestamptz NOT NULL,
+    definition    jsonb NOT NULL,
+    CONSTRAINT owed_span_has_a_length CHECK (after < upto)
+) WITH (fillfactor = 80);
+CREATE INDEX owed_of_schedule ON {schema}.owed (schedule_id, after);
 
 CREATE TABLE {schema}.tick (
     schedule_id   bigint NOT NULL,

@@ -43,9 +43,11 @@ SELECT s.key, s.source,
        CASE WHEN s.state = 'active' THEN coalesce(
            (SELECT min(t.tick) FROM {schema}.tick AS t
             WHERE t.schedule_id = s.id AND t.tick > now() AND t.outcome = 'inserted'),
-           nullif(s.next_tick, s.planned_to)
+           s.next_tick
        ) END AS next_tick,
-       greatest(s.watermark, least(s.planned_to, now())) AS watermark,
+       greatest(s.watermark, least(s.planned_to, now(), (
+           SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = s.id
+       ))) AS watermark,
        s.paused_until, s.note
 FROM {schema}.schedule AS s LEFT JOIN {schema}.task AS k ON k.name = s.definition ->> 'task';
 

@@ -1,0 +1,139 @@
+"""Missed ticks on a real server: behind those of the present, in slices, and as they were declared when they came due."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pqclock.clock.applier import apply
+from pqclock.clock.planner import Planned, Planner
+from pqclock.rules.schedule import Schedule
+from pqclock.store import leadership, runtime
+from store.samples import DAY, HOUR, MINUTE, NOW, SECOND
+
+if TYPE_CHECKING:
+    from conftest import Database
+
+SECONDLY = Schedule("a", "mail", cron="* * * * * *", catch_up="all", catch_up_limit=10_000)
+HOURLY = Schedule("h", "mail", cron="0 * * * *", catch_up="all")
+LEDGER = """SELECT s.key, t.outcome, t.reason, t.origin, sum(t.count)::int FROM pqclock.tick AS t
+            JOIN pqclock.schedule AS s ON s.id = t.schedule_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
+OWED = "SELECT count(*) FROM pqclock.owed"
+WATERMARK = "SELECT watermark FROM pqclock.schedules WHERE key = 'a'"
+
+
+def put(database: Database, *schedules: Schedule, at: datetime = NOW, content: str = "1") -> Planner:
+    """Apply schedules; gives a planner in office."""
+    apply(database.session, "default", content, schedules, explicit=True, now=at)
+    return Planner(database.session, leadership.elect(database.session, 1, at))
+
+
+def planned(planner: Planner, now: datetime) -> list[Planned]:
+    """The steps until nothing more is to be done."""
+    steps = [planner.step(now)]
+    while steps[-1].more:
+        steps.append(planner.step(now))
+        assert len(steps) < 1000
+    return steps
+
+
+def test_ticks_of_the_present_come_before_those_that_were_missed(database: Database) -> None:
+    office = put(database, SECONDLY, replace(SECONDLY, key="b"))
+    planned(office, NOW)
+    late = NOW + HOUR
+    first_run_ats = [step.first_run_at for step in planned(office, late) if step.first_run_at]
+    missed = [due for due in first_run_ats if due < late - MINUTE]
+    assert len(missed) > 3
+    assert first_run_ats.index(missed[0]) > 0
+    assert all(due < late - MINUTE for due in first_run_ats[first_run_ats.index(missed[0]) :])
+    present = "SELECT max(id) FROM pqclock.job WHERE tick >= %s"
+    behind = "SELECT min(id) FROM pqclock.job WHERE tick < %s AND tick > %s"
+    assert database.value(present, late - MINUTE) < database.value(behind, late - MINUTE, NOW + MINUTE)  # type: ignore[operator]
+    seconds = "SELECT count(*), count(DISTINCT tick), min(tick), max(tick) FROM pqclock.tick GROUP BY schedule_id"
+    for count, distinct, first, last in database.rows(seconds):
+        assert isinstance(first, datetime)
+        assert isinstance(last, datetime)
+        assert (count, distinct) == ((last - first).seconds + 1,) * 2
+        assert first == NOW + SECOND
+        assert last >= late + 30 * SECOND
+    assert database.value(OWED) == 0
+
+
+def test_the_watermark_stays_where_ticks_are_owed(database: Database) -> None:
+    office = put(database, SECONDLY)
+    planned(office, NOW)
+    database.session.conn.execute("UPDATE pqclock.schedule SET watermark = %s", [NOW])
+    after = database.value("SELECT planned_to FROM pqclock.schedule")
+    late = NOW + HOUR
+    while not database.value(OWED):
+        office.step(late)
+    while database.value(OWED):
+        assert database.value(WATERMARK) == database.value("SELECT after FROM pqclock.owed") >= after  # type: ignore[operator]
+        office.step(late)
+    assert database.value(WATERMARK) >= late  # type: ignore[operator]
+
+
+def test_a_second_outage_during_a_catch_up_loses_and_doubles_nothing(database: Database) -> None:
+    office = put(database, SECONDLY)
+    for late in (NOW + HOUR, NOW + 2 * HOUR, NOW + 3 * HOUR):
+        for _ in range(4):
+            office.step(late)
+        office = Planner(database.session, leadership.elect(database.session, 2, late))
+    assert database.value(OWED) == 3
+    planned(office, NOW + 3 * HOUR)
+    rows = database.rows("SELECT count(*), sum(count)::int, max(tick) - min(tick) FROM pqclock.tick")
+    ((count, covered, span),) = rows
+    assert isinstance(span, timedelta)
+    assert count == covered == span.total_seconds() + 1
+
+
+def test_missed_ticks_are_caught_up_as_they_were_declared_when_they_came_due(database: Database) -> None:
+    office = put(database, replace(HOURLY, queue="old"))
+    planned(office, NOW)
+    changed = replace(HOURLY, cron="30 * * * *", queue="new")
+    office = put(database, changed, at=NOW + 3 * HOUR + 10 * MINUTE, content="2")
+    planned(office, NOW + 4 * HOUR + 5 * MINUTE)
+    assert database.rows("SELECT tick, queue FROM pqclock.job ORDER BY tick") == [
+        *((NOW + n * HOUR, "old") for n in (1, 2, 3)),
+        (NOW + 3.5 * HOUR, "new"),
+    ]
+
+
+@pytest.mark.parametrize("how", ["paused", "removed", "disabled"])
+def test_what_is_owed_by_a_schedule_that_ticks_no_more_is_skipped(database: Database, how: str) -> None:
+    office = put(database, HOURLY, replace(HOURLY, key="other"))
+    planned(office, NOW)
+    late = NOW + 3 * HOUR + MINUTE * 5
+    office.step(late)
+    assert database.value("SELECT count(*) FROM pqclock.owed AS o JOIN pqclock.schedule AS s ON s.id = o.schedule_id"
+                          " WHERE s.key = 'h'") == 1  # fmt: skip
+    others = replace(HOURLY, key="other")
+    if how == "paused":
+        runtime.pause(database.session, "h", until=late + DAY, now=late)
+    else:
+        office = put(
+            database, *([] if how == "removed" else [replace(HOURLY, enabled=False)]), others, at=late, content="2"
+        )
+    planned(office, late)
+    assert ("h", "skipped", how, "clock", 3) in database.rows(LEDGER)
+    assert database.value("SELECT count(*) FROM pqclock.job AS j JOIN pqclock.schedule AS s ON s.id = j.schedule_id"
+                          " WHERE s.key = 'h' AND j.tick < %s", late) == 0  # fmt: skip
+
+
+def test_a_broken_definition_of_missed_ticks_holds_up_nobody(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    office = put(database, HOURLY, replace(HOURLY, key="b"))
+    planned(office, NOW)
+    late = NOW + 3 * HOUR + MINUTE * 5
+    office.step(late)
+    database.session.conn.execute(
+        'UPDATE pqclock.owed SET definition = \'{"task": "x", "cron": "never"}\' WHERE id = (SELECT min(id) FROM pqclock.owed)'
+    )
+    planned(office, late)
+    assert database.value(OWED) == 1
+    assert caplog.text.count("missed ticks are left") == 1
+    assert database.value("SELECT count(*) FROM pqclock.tick WHERE outcome = 'inserted'") == 3
