@@ -1,0 +1,198 @@
+"""One transaction of a backfill: under the lock of the schedule's row, a slice of its ticks gets jobs.
+
+The ledger gets a row of the origin `backfill` for each; what it said of these ticks before goes out of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pqclock.rules import ticks
+from pqclock.rules.json_values import check_object
+from pqclock.rules.schedule import Schedule
+from pqclock.rules.templates import compile_args
+from pqclock.store import jobs, schedules
+from pqclock.store.changing import LockedSchedule, account, lock_one
+from pqclock.store.database import Session
+from pqclock.store.jobs import NewJob
+from pqclock.store.planning import Compiled, tick_row
+from pqclock.store.splitting import LedgerRow, nominal, take_out
+
+# The most ticks of one transaction.
+SLICE = 500
+AT_ONCE = 10
+
+_INSTANT = timedelta(microseconds=1)
+
+Defaults = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """What is asked for: the ticks from `since` on and before `until`, at most `at_once` unfinished at a time.
+
+    `priority` is that of the jobs instead of the schedule's. `force` lets it go back beyond what the ledger remembers.
+    """
+
+    key: str
+    since: datetime
+    until: datetime
+    at_once: int = AT_ONCE
+    priority: int | None = None
+    newest_first: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What one transaction did: the ids of its jobs, how many ticks had one, and from where to go on."""
+
+    cursor: datetime
+    is_last: bool
+    there: int = 0
+    ids: tuple[int, ...] = ()
+
+
+def _most_at_once(schedule: Schedule, at_once: int) -> int:  # noqa: ARG001
+    """How many jobs of a backfill of this schedule may be unfinished at one time."""
+    return at_once
+
+
+def room(session: Session, schedule_id: int, schedule: Schedule, at_once: int) -> int:
+    """How many jobs of backfills of this schedule may come beside those that are unfinished."""
+    (unfinished,) = session.run("backfilling.unfinished", schedule_id=schedule_id).fetchall()
+    return _most_at_once(schedule, at_once) - int(unfinished[0])
+
+
+def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaults, now: datetime | None) -> Slice:
+    """Insert what there is room for of the next slice of ticks."""
+    row, moment = lock_one(session, asked.key), schedules.database_now(session, now)
+    compiled = _compiled(row)
+    free = room(session, row.id, compiled.schedule, asked.at_once)
+    if free <= 0:
+        return Slice(cursor, is_last=False)
+    row = _accounted(session, row, asked.until, moment)
+    found = _ticks_from(compiled.schedule, asked, cursor, end(compiled.schedule, row.planned_to, asked.until))
+    if not found:
+        return Slice(cursor, is_last=True)
+    first, last = sorted((found[0], found[-1]))
+    rows = session.fetch(LedgerRow, "backfilling.rows", schedule_id=row.id, first=first, last=last)
+    there = {entry.tick for entry in rows if entry.outcome == "inserted"}
+    missing = [tick for tick in found if tick not in there]
+    if len(missing) > free:
+        found = found[: found.index(missing[free])]
+        missing = missing[:free]
+    first, last = sorted((found[0], found[-1]))
+    gone, parts = take_out(compiled.schedule.ticking(), rows, first, last, set(missing))
+    ids = _insert_jobs(session, row.id, compiled, asked, missing, defaults, moment)
+    _write(session, row.id, gone, [*parts, *_entries(compiled.schedule, missing, ids, moment)])
+    after = found[-1] if asked.newest_first else found[-1] + _INSTANT
+    return Slice(after, False, len(found) - len(missing), tuple(ids))
+
+
+def _accounted(session: Session, row: LockedSchedule, until: datetime, now: datetime) -> LockedSchedule:
+    """The row after what passed while it was paused or disabled was written down: the leader does that later."""
+    if row.planned_to >= until or planned_to(row, now) <= row.planned_to:
+        return row
+    (accounted,) = account(session, [row], now)
+    session.run("backfilling.look_again", schedule_id=row.id)
+    return accounted
+
+
+def planned_to(row: LockedSchedule, now: datetime) -> datetime:
+    """Up to where it is decided what becomes of the ticks: in a pause and while disabled, none is inserted."""
+    if row.state == "disabled":
+        return max(row.planned_to, now)
+    return row.planned_to if row.paused_until is None else max(row.planned_to, min(now, row.paused_until - _INSTANT))
+
+
+def end(schedule: Schedule, planned_to: datetime, until: datetime) -> datetime:
+    """`until`, or the first tick before it that is not planned yet."""
+    due = ticks.next_tick(schedule, planned_to)
+    return until if due is None else min(until, due)
+
+
+def bounds(schedule: Schedule, since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """The instants between which the ticks from `since` on and before `until` lie."""
+    start = since if schedule.start is None else max(since, schedule.start)
+    return start - _INSTANT, until if schedule.end is None else min(until, schedule.end)
+
+
+def _ticks_from(schedule: Schedule, asked: Backfill, cursor: datetime, end: datetime) -> list[datetime]:
+    """The next slice of ticks, in the order in which they are inserted."""
+    if not asked.newest_first:
+        after, before = bounds(schedule, cursor, end)
+        return list(islice(schedule.ticking().ticks(after, before), SLICE)) if after < before else []
+    found: list[datetime] = []
+    tick = ticks.previous_tick(schedule, min(cursor, end))
+    while tick is not None and tick >= asked.since and len(found) < SLICE:
+        found.append(tick)
+        tick = ticks.previous_tick(schedule, tick)
+    return found
+
+
+def _insert_jobs(
+    session: Session,
+    schedule_id: int,
+    compiled: Compiled,
+    asked: Backfill,
+    missing: list[datetime],
+    defaults: Defaults,
+    now: datetime,
+) -> list[int]:
+    """Ready at once, in the order of the ticks; gives their ids."""
+    if not missing:
+        return []
+    schedule = compiled.schedule
+    priority = schedule.priority if asked.priority is None else asked.priority
+    labels = None if schedule.labels is None else json.dumps(schedule.labels)
+    new = [
+        NewJob(
+            schedule.task,
+            check_object(_args(schedule_id, compiled, tick), f"schedule {asked.key!r}: args"),
+            queue=schedule.queue,
+            priority=priority,
+            labels=labels,
+            max_attempts=schedule.max_attempts,
+        )
+        for tick in missing
+    ]
+    ids = [job_id for job_id, _ in jobs.insert(session, new, defaults, now)]
+    expires_in = schedule.expires_in
+    session.run("backfilling.adopt", schedule_id=schedule_id, ids=ids, ticks=missing, expires_in=expires_in)
+    return ids
+
+
+def _write(session: Session, schedule_id: int, gone: Sequence[datetime], rows: Sequence[LedgerRow]) -> None:
+    """Put these rows into the ledger, in the place of those that go."""
+    if gone:
+        session.run("backfilling.take_out", schedule_id=schedule_id, ticks=list(gone))
+    if rows:
+        text = json.dumps([asdict(row) for row in rows], default=datetime.isoformat)
+        session.run("backfilling.write", schedule_id=schedule_id, rows=text)
+
+
+def _compiled(row: LockedSchedule) -> Compiled:
+    schedule = Schedule.from_definition(row.key, row.definition)
+    return Compiled(schedule, compile_args(schedule.args), ZoneInfo(schedule.timezone))
+
+
+def _args(schedule_id: int, compiled: Compiled, tick: datetime) -> dict[str, Any]:
+    entry = ticks.Entry(tick, tick, 1, "inserted", None, "backfill", tick)
+    args = tick_row(schedule_id, compiled, entry).args
+    assert args is not None
+    return args
+
+
+def _entries(schedule: Schedule, missing: Sequence[datetime], ids: Sequence[int], now: datetime) -> list[LedgerRow]:
+    timing = schedule.ticking()
+    return [
+        LedgerRow(tick, tick, 1, nominal(timing, tick), "inserted", None, "backfill", job_id, now)
+        for tick, job_id in zip(missing, ids, strict=True)
+    ]
