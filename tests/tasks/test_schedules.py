@@ -1,9 +1,9 @@
-"""`app.schedules`: put, remove, pause, resume and trigger from Python."""
+"""`app.schedules`: put, remove, pause, resume, trigger and backfill from Python."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from pqclock import App
 from pqclock.clock.leader import Leader
 from pqclock.errors import ArgumentError, UnknownSchedule
-from pqclock.store import leadership, processes
+from pqclock.store import backfilling, leadership, processes, schedules
+from pqclock.store.backfilling import Backfilled
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -108,3 +109,56 @@ def test_it_works_from_an_event_loop_through_a_thread(app: App) -> None:
         return await asyncio.to_thread(app.schedules.put, "a", task="t", every="1h")
 
     assert asyncio.run(run()) is True
+
+
+def test_backfill(database: Database, app: App) -> None:
+    @app.task("mail", queue="letters", priority=4)
+    def mail(day: str = "") -> None: ...
+
+    app.schedules.put("a", task=mail, every="1h", args={"day": "{tick:%H}"})
+    app.schedules.pause("a")
+    now = schedules.database_now(database.session)
+    since, until = now - timedelta(hours=5), now
+    seen = app.schedules.backfill("a", since, until, force=True, dry_run=True)
+    assert (seen.ticks, seen.missing, seen.inserted) == (5, 5, 0)
+    assert database.value("SELECT count(*) FROM pqclock.job") == 0
+    told: list[Backfilled] = []
+    done = app.schedules.backfill("a", since, until, force=True, newest_first=True, on_progress=told.append)
+    assert (done.inserted, done.first, done.last) == (5, seen.first, seen.last)
+    assert told[-1] == done
+    rows = database.rows(
+        "SELECT queue, priority, schedule_key, args ->> 'day', to_char(tick, 'HH24') FROM pqclock.jobs"
+    )
+    assert {row[:3] for row in rows} == {("letters", 4, "a")}
+    assert all(day == hour for *_, day, hour in rows) and len(rows) == 5
+    assert app.schedules.backfill("a", since, until, force=True).already_there == 5
+
+
+def test_a_backfill_holds_no_connection_while_it_waits(
+    database: Database, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.schedules.put("a", task="mail", every="1h")
+    now = schedules.database_now(database.session)
+    held: list[object] = []
+
+    def sleep(_: float) -> None:
+        held.append(database.value("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"))
+        database.session.conn.execute("DELETE FROM pqclock.job")
+
+    run = backfilling.run
+    monkeypatch.setattr(backfilling, "run", lambda *args, **more: run(*args, **more, sleep=sleep))
+    done = app.schedules.backfill("a", now - timedelta(hours=5), now, force=True, at_once=1, wait=True)
+    assert (done.inserted, done.finished, done.failed) == (5, 5, 0)
+    assert set(held) == {0}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "sentence"),
+    [
+        (datetime(2026, 1, 1), datetime(2026, 1, 2), "must be a datetime with a timezone"),
+        (datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), "the end is exclusive"),
+    ],
+)
+def test_a_bad_range_is_refused(app: App, since: datetime, until: datetime, sentence: str) -> None:
+    with pytest.raises(ArgumentError, match=sentence):
+        app.schedules.backfill("a", since, until)

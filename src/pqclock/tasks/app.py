@@ -59,7 +59,7 @@ class App:
 
     @property
     def schedules(self) -> Schedules:
-        """Schedules at run time: put, remove, pause, resume, trigger."""
+        """Schedules at run time: put, remove, pause, resume, trigger, backfill."""
         return Schedules(self, self._connections)
 
     def task(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from pqclock.errors import ArgumentError
 from pqclock.rules.files import schedule_from_fields
 from pqclock.rules.files.findings import show
 from pqclock.rules.schedule import Schedule
-from pqclock.store import runtime
+from pqclock.store import backfilling, runtime
+from pqclock.store.backfilling import AT_ONCE, Backfill, Backfilled
 from pqclock.tasks.handle import JobHandle
 
 if TYPE_CHECKING:
@@ -73,10 +74,42 @@ class Schedules:
 
         `args` go before the schedule's, name by name; its templates are filled as for a tick now.
         """
-        defaults = {name: task.defaults() for name, task in self._app.tasks.items()}
         with self._connections.session() as session:
-            job_id, state = runtime.trigger(session, key, args, defaults)
+            job_id, state = runtime.trigger(session, key, args, self._defaults())
         return JobHandle(job_id, True, state, self._app)
+
+    def backfill(
+        self,
+        key: str,
+        since: datetime,
+        until: datetime,
+        *,
+        at_once: int = AT_ONCE,
+        priority: int | None = None,
+        newest_first: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+        wait: bool = False,
+        on_progress: Callable[[Backfilled], None] | None = None,
+    ) -> Backfilled:
+        """Insert a job for each tick from `since` on and before `until` that has none, by the present definition.
+
+        Never more than `at_once` of them are unfinished, so it takes as long as they do; with `wait` until the last
+        one has ended, with `dry_run` nothing is written. Interrupted, it is called again and goes on. `on_progress` is
+        called with how far it has come. Ticks that are not planned yet are left to the clock: `until` of what it gives
+        is earlier then. Raises UnknownSchedule, ArgumentError, and Refused for ticks older than the ledger's memory,
+        unless `force` is given.
+        """
+        asked = Backfill(key, since, until, at_once, priority, newest_first, force)
+        with self._connections.session() as session:
+            seen = backfilling.preview(session, asked)
+        if dry_run:
+            return seen
+        sessions, defaults = self._connections.session, self._defaults()
+        return backfilling.run(sessions, asked, seen, defaults, wait=wait, on_progress=on_progress)
+
+    def _defaults(self) -> dict[str, dict[str, Any]]:
+        return {name: task.defaults() for name, task in self._app.tasks.items()}
 
 
 def _schedules(given: Iterable[Mapping[str, Any]]) -> list[Schedule]:
