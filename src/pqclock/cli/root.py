@@ -29,7 +29,9 @@ ENTRIES = {
     "apply": Entry(_FILES, "pqclock.cli.roles:apply", "Put schedule files into effect."),
     "status": Entry(_LOOK, "pqclock.cli.status:status", "Leader, workers, queues, next ticks, last failures."),
     "schedules": Entry(
-        _LOOK, "pqclock.cli.schedules:schedules", "Schedules: list, show, put, remove, pause, resume, trigger."
+        _LOOK,
+        "pqclock.cli.schedules:schedules",
+        "Schedules: list, show, put, remove, pause, resume, trigger, backfill.",
     ),
     "jobs": Entry(_LOOK, "pqclock.cli.jobs:jobs", "Jobs: list, show."),
     "queues": Entry(_LOOK, "pqclock.cli.fleet:queues", "Queues: list."),

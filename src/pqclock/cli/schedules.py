@@ -6,6 +6,7 @@ from datetime import datetime
 
 import click
 
+from pqclock.cli.backfilling import backfill
 from pqclock.cli.lazy import DefaultGroup
 from pqclock.cli.moments import known_zone, moment
 from pqclock.cli.options import MAX_LIMIT, TEXT, Asked, asking, paging
@@ -25,7 +26,7 @@ def schedules() -> None:
     """Schedules in the database; without a verb they are listed."""
 
 
-for command in (put, remove, pause, resume, trigger):
+for command in (put, remove, pause, resume, trigger, backfill):
     schedules.add_command(command)
 
 
