@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pqclock.cli.backfilling import backfill as verb
 from pqclock.rules.schedule import Schedule
 from pqclock.store import backfilling, runtime, schedules
 from store.samples import claim, finish
@@ -151,6 +152,11 @@ def test_what_the_ledger_does_not_remember_is_refused(backfill: Command, now: da
 def test_wrong_usage(args: tuple[str, ...], part: str, backfill: Command, now: datetime) -> None:
     done = backfill(*args)
     assert done.code == 2 and part in done.err and "Traceback" not in done.err
+
+
+def test_the_default_is_that_of_the_api() -> None:
+    (option,) = (param for param in verb.params if param.name == "at_once")
+    assert option.default == backfilling.AT_ONCE
 
 
 def test_an_unknown_key_gets_the_nearest(backfill: Command, now: datetime) -> None:

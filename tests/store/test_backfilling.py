@@ -279,6 +279,26 @@ def test_it_is_paced(database: Database) -> None:
     assert told[-1] == done
 
 
+def test_a_schedule_that_changes_or_goes_meanwhile(database: Database) -> None:
+    runtime.put(database.session, [HOURLY], NOW)
+    changed = replace(HOURLY, cron="0 */2 * * *", queue="q")
+
+    def change(_: float) -> None:
+        runtime.put(database.session, [changed], NOW)
+        work_off(database.session)
+
+    done = backfill(database, NOW - 8 * HOUR, NOW, sleep=change, at_once=3)
+    hours = [8, 7, 6, 4, 2]
+    assert column(database, MADE) == [NOW - n * HOUR for n in hours]
+    assert (done.ticks, done.inserted) == (5, 5)
+
+    def remove(_: float) -> None:
+        runtime.remove(database.session, "a", NOW)
+
+    with pytest.raises(UnknownSchedule):
+        backfill(database, NOW - DAY, NOW - 9 * HOUR, sleep=remove, at_once=3)
+
+
 def test_jobs_that_retry_hold_their_place_and_failures_are_counted(database: Database) -> None:
     runtime.put(database.session, [replace(HOURLY, max_attempts=2)], NOW)
     ends = iter([("scheduled", "failed"), ("failed", "failed"), ("cancelled", "cancelled")])
