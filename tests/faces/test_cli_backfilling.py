@@ -118,10 +118,24 @@ def test_an_interrupt_says_how_to_go_on(
     assert database.value(JOBS) == 2
 
 
+def test_it_says_so_when_nobody_works(
+    database: Any, backfill: Command, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if sum(waited) > 30:
+            database.session.conn.execute("DELETE FROM pqclock.job")
+
+    sleeping(monkeypatch, sleep)
+    done = backfill("hourly", *span(now - 3 * HOUR, now), "--at-once", "2")
+    assert done.code == 0 and done.err.count("no job of it has ended for 10 s: see `pqclock processes`") == 1
+
+
 def sleeping(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
     """Have a backfill do this whenever it waits for jobs."""
-    run = backfilling.run
-    monkeypatch.setattr(backfilling, "run", lambda *args, **more: run(*args, **more, sleep=sleep))
+    monkeypatch.setattr("pqclock.cli.backfilling.time.sleep", sleep)
 
 
 def test_the_bar_is_drawn_where_somebody_looks_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # More jobs than this are not inserted without being asked for twice.
 _MANY = 1_000
 _AT_ONCE = 10
+# Seconds without an end of a job until it is told that nobody seems to work.
+_PATIENCE = 10.0
 
 
 @click.command(epilog=EXIT_CODES)
@@ -90,16 +93,27 @@ def backfill(
 def _run(asked: Asked, session: Session, wanted: Backfill, seen: Backfilled, wait: bool) -> Backfilled:
     from pqclock.store import backfilling
 
-    last = seen
+    last, waited = seen, 0.0
 
     def tell(progress: Backfilled) -> None:
-        nonlocal last
-        last = progress
+        nonlocal last, waited
+        last, waited = progress, 0.0
         draw(progress)
+
+    def sleep(seconds: float) -> None:
+        nonlocal waited
+        if waited < _PATIENCE <= waited + seconds:
+            say(
+                f"schedule {seen.key}: no job of it has ended for {_PATIENCE:.0f} s: see `pqclock processes` for workers"
+            )
+        waited += seconds
+        time.sleep(seconds)
 
     try:
         with _bar(seen.missing, wait, shown=sys.stderr.isatty() and not asked.json) as draw:
-            found = backfilling.run(lambda: nullcontext(session), wanted, seen, wait=wait, on_progress=tell)
+            found = backfilling.run(
+                lambda: nullcontext(session), wanted, seen, wait=wait, on_progress=tell, sleep=sleep
+            )
     except KeyboardInterrupt:
         say(f"schedule {seen.key}: {last.inserted} of {seen.missing} jobs inserted; run it again to go on")
         raise
