@@ -18,10 +18,11 @@ from pqclock.rules.json_values import check_object
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.templates import compile_args
 from pqclock.store import jobs, schedules
-from pqclock.store.changing import LockedSchedule, account, lock_one
+from pqclock.store.changing import account, lock_one
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
 from pqclock.store.planning import Compiled, tick_row
+from pqclock.store.schedules import KnownSchedule
 from pqclock.store.splitting import LedgerRow, nominal, take_out
 
 # The most ticks of one transaction.
@@ -59,15 +60,15 @@ class Slice:
     ids: tuple[int, ...] = ()
 
 
-def _most_at_once(schedule: Schedule, at_once: int) -> int:  # noqa: ARG001
-    """How many jobs of a backfill of this schedule may be unfinished at one time."""
-    return at_once
-
-
 def room(session: Session, schedule_id: int, schedule: Schedule, at_once: int) -> int:
-    """How many jobs of backfills of this schedule may come beside those that are unfinished."""
+    """How many jobs of backfills of this schedule may come beside those that are unfinished.
+
+    Where jobs must not overlap it is one, and none beside any other job of the schedule.
+    """
+    if schedule.judged_when_due:
+        return 0 if schedules.unfinished(session, [schedule_id]) else 1
     (unfinished,) = session.run("backfilling.unfinished", schedule_id=schedule_id).fetchall()
-    return _most_at_once(schedule, at_once) - int(unfinished[0])
+    return at_once - int(unfinished[0])
 
 
 def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaults, now: datetime | None) -> Slice:
@@ -78,7 +79,7 @@ def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaul
     if free <= 0:
         return Slice(cursor, is_last=False)
     row = _accounted(session, row, asked.until, moment)
-    found = _ticks_from(compiled.schedule, asked, cursor, end(compiled.schedule, row.planned_to, asked.until))
+    found = _ticks_from(compiled.schedule, asked, cursor, end(compiled.schedule, decided_to(session, row), asked.until))
     if not found:
         return Slice(cursor, is_last=True)
     first, last = sorted((found[0], found[-1]))
@@ -96,20 +97,26 @@ def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaul
     return Slice(after, False, len(found) - len(missing), tuple(ids))
 
 
-def _accounted(session: Session, row: LockedSchedule, until: datetime, now: datetime) -> LockedSchedule:
+def _accounted(session: Session, row: KnownSchedule, until: datetime, now: datetime) -> KnownSchedule:
     """The row after what passed while it was paused or disabled was written down: the leader does that later."""
     if row.planned_to >= until or planned_to(row, now) <= row.planned_to:
         return row
     (accounted,) = account(session, [row], now)
-    session.run("backfilling.look_again", schedule_id=row.id)
     return accounted
 
 
-def planned_to(row: LockedSchedule, now: datetime) -> datetime:
+def planned_to(row: KnownSchedule, now: datetime) -> datetime:
     """Up to where it is decided what becomes of the ticks: in a pause and while disabled, none is inserted."""
     if row.state == "disabled":
         return max(row.planned_to, now)
     return row.planned_to if row.paused_until is None else max(row.planned_to, min(now, row.paused_until - _INSTANT))
+
+
+def decided_to(session: Session, row: KnownSchedule, now: datetime | None = None) -> datetime:
+    """Up to where the ledger has all ticks, or with `now` would have them: missed ones may be still to be decided on."""
+    reached = row.planned_to if now is None else planned_to(row, now)
+    owed = schedules.owed_since(session, row.id)
+    return reached if owed is None else min(reached, owed)
 
 
 def end(schedule: Schedule, planned_to: datetime, until: datetime) -> datetime:
@@ -178,7 +185,7 @@ def _write(session: Session, schedule_id: int, gone: Sequence[datetime], rows: S
         session.run("backfilling.write", schedule_id=schedule_id, rows=text)
 
 
-def _compiled(row: LockedSchedule) -> Compiled:
+def _compiled(row: KnownSchedule) -> Compiled:
     schedule = Schedule.from_definition(row.key, row.definition)
     return Compiled(schedule, compile_args(schedule.args), ZoneInfo(schedule.timezone))
 

@@ -75,7 +75,7 @@ def preview(session: Session, asked: Backfill, now: datetime | None = None) -> B
             f"themselves; give an instant before {moment.isoformat()}"
         )
     schedule = Schedule.from_definition(row.key, row.definition)
-    end = slices.end(schedule, slices.planned_to(row, moment), min(asked.until, moment))
+    end = slices.end(schedule, slices.decided_to(session, row, moment), min(asked.until, moment))
     after, before = slices.bounds(schedule, asked.since, end)
     timing = schedule.ticking()
     number = timing.count(after, before) if after < before else 0

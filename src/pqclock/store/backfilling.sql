@@ -51,7 +51,3 @@ SELECT i.id, h.state
 FROM unnest(%(ids)s::bigint[]) AS i (id)
 LEFT JOIN {schema}.job_history AS h ON h.id = i.id AND h.finished_at >= %(since)s
 WHERE NOT EXISTS (SELECT FROM {schema}.job AS j WHERE j.id = i.id)
-
--- name: look_again
--- The leader looks at the schedule next, and finds when to look after that.
-UPDATE {schema}.schedule AS s SET next_tick = s.planned_to WHERE s.id = %(schedule_id)s AND s.state = 'active'

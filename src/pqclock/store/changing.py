@@ -93,11 +93,10 @@ def _unknown(session: Session, key: str) -> UnknownSchedule:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """How far the ledger of a row is brought up, with which entries, and the row whose ticks since then are owed."""
+    """What is written down of a row's ticks up to now, and since when its ticks are owed, if any are."""
 
-    reached: datetime
     entries: tuple[ticks.Entry, ...] = ()
-    owing: KnownSchedule | None = None
+    owed_after: datetime | None = None
 
 
 def account(
@@ -108,46 +107,42 @@ def account(
     Ticks that came due and that nobody has planned yet are skipped for the reason `left_out`, or else left to the
     leader, which catches them up under the definition that the row has now.
     """
-    accounts = [_account(row, now, left_out) for row in rows]
-    owing = [one.owing for one in accounts if one.owing is not None]
-    if owing:
-        schedules.owe(session, owing, now)
-    reaches = [
-        Reach(row.id, row.version, row.planned_to, one.reached)
-        for row, one in zip(rows, accounts, strict=True)
-        if one.reached > row.planned_to
-    ]
-    if reaches:
-        entries = [
-            TickRow(row.id, e.tick, e.through, e.count, e.outcome, e.reason, e.origin, e.nominal)
-            for row, one in zip(rows, accounts, strict=True)
-            for e in one.entries
+    reaches: list[Reach] = []
+    entries: list[TickRow] = []
+    for row in rows:
+        if row.state == "removed" or row.planned_to >= now:
+            continue
+        found = _account(row, now, left_out)
+        reach = Reach(row.id, row.version, row.planned_to, now, plan_at=now)
+        if found.owed_after is not None:
+            reach = replace(reach, owed_after=found.owed_after, owed_upto=now, noticed_at=now)
+        reaches.append(reach)
+        entries += [
+            TickRow(row.id, e.tick, e.through, e.count, e.outcome, e.reason, e.origin, e.nominal) for e in found.entries
         ]
+    if reaches:
         schedules.insert_ticks(session, None, reaches, entries, now)
-    return [replace(row, planned_to=max(one.reached, now)) for row, one in zip(rows, accounts, strict=True)]
+    return [replace(row, planned_to=max(row.planned_to, now)) for row in rows]
 
 
 def _account(row: KnownSchedule, now: datetime, left_out: str | None) -> _Account:
-    if row.state == "removed" or row.planned_to >= now:
-        return _Account(row.planned_to)
     try:
         schedule = Schedule.from_definition(row.key, row.definition)
         schedule.ticking()
     except Exception as error:
         # It could not be planned either; a broken definition must not stand in the way of its mend.
         log.error("schedule %s: the ticks of a broken definition are not accounted for: %s", row.key, error)
-        return _Account(now)
+        return _Account()
     if row.state == "disabled":
-        return _Account(now, ticks.plan_skip(schedule, row.planned_to, now, "disabled"))
+        return _Account(ticks.plan_skip(schedule, row.planned_to, now, "disabled"))
     reached, entries = row.planned_to, tuple[ticks.Entry, ...]()
     if row.paused_until is not None and row.paused_until - _INSTANT > reached:
         reached = min(now, row.paused_until - _INSTANT)
         entries = ticks.plan_skip(schedule, row.planned_to, reached, "paused")
     if left_out is not None:
-        return _Account(now, (*entries, *ticks.plan_skip(schedule, reached, now, left_out)))
-    if reached < now and ticks.leaves_rows(schedule, reached, now):
-        return _Account(reached, entries, replace(row, planned_to=reached))
-    return _Account(now, entries)
+        return _Account((*entries, *ticks.plan_skip(schedule, reached, now, left_out)))
+    owes = reached < now and ticks.leaves_rows(schedule, reached, now)
+    return _Account(entries, reached if owes else None)
 
 
 def rewrite(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> int:

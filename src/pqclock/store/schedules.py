@@ -137,12 +137,10 @@ def owed(session: Session, limit: int, broken: Collection[int] = ()) -> list[Owe
     return session.fetch(OwedSpan, "schedules.owed", limit=limit, broken=list(broken))
 
 
-def owe(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> None:
-    """Leave the ticks of these schedules, from where their planning stands up to now, to be decided on by the leader."""
-    spans = [
-        {"schedule_id": row.id, "after": row.planned_to, "upto": now, "definition": row.definition} for row in rows
-    ]
-    session.run("schedules.owe", rows=json.dumps(spans, default=_instant), now=now)
+def owed_since(session: Session, schedule_id: int) -> datetime | None:
+    """From where on missed ticks of a schedule are still to be decided on."""
+    row = session.run("schedules.owed_since", schedule_id=schedule_id).fetchone()
+    return row[0] if row else None
 
 
 def unfinished(session: Session, ids: Collection[int]) -> dict[int, Unfinished]:

@@ -21,12 +21,8 @@ FROM {schema}.owed AS o JOIN {schema}.schedule AS s ON s.id = o.schedule_id
 WHERE o.id <> ALL(%(broken)s::bigint[])
 ORDER BY o.id LIMIT %(limit)s
 
--- name: owe
--- Note spans of missed ticks under the definition that held.
-INSERT INTO {schema}.owed (schedule_id, after, upto, noticed_at, definition)
-SELECT d.schedule_id, d.after, d.upto, %(now)s, d.definition
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS d (
-    schedule_id bigint, after timestamptz, upto timestamptz, definition jsonb)
+-- name: owed_since
+SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = %(schedule_id)s
 
 -- name: unfinished
 -- Of these schedules, those with jobs that have not ended: how many, and whether one is held until the others end.

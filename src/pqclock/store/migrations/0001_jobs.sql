@@ -70,7 +70,6 @@ CREATE INDEX job_release ON {schema}.job (id) WHERE held;
 CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE schedule_id IS NOT NULL;
 CREATE INDEX job_rescue ON {schema}.job (worker_id) WHERE state = 'running';
 CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NULL AND state <> 'running';
-CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE schedule_id IS NOT NULL;
 
 CREATE TABLE {schema}.job_history (
     id            bigint NOT NULL,

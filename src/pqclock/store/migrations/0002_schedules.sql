@@ -58,6 +58,9 @@ CREATE TABLE {schema}.tick (
     CONSTRAINT skipped_tick_has_a_reason CHECK (outcome <> 'skipped' OR reason IS NOT NULL)
 ) PARTITION BY RANGE (tick);
 
+-- Rows of the ledger that stand for many ticks are few: this finds those that reach over an instant from before it.
+CREATE INDEX tick_run ON {schema}.tick (schedule_id, through) WHERE through > tick;
+
 CREATE TABLE {schema}.tick_default PARTITION OF {schema}.tick DEFAULT;
 
 -- Each content of a set's files gets a serial number when it is first applied; the greatest one rules.
