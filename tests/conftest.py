@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +20,20 @@ from pqclock.store.database import Session, clean_url, connect
 
 # A server of one's own to test on, instead of the embedded one; the tests make and drop databases there.
 SERVER_VARIABLE = "PQCLOCK_TEST_SERVER"
+
+
+# What a person, a supervisor or a hang-up sends; whoever starts pytest may ignore them, as a shell does in the background.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def pytest_configure() -> None:
+    """Have the tests' processes start with default dispositions: a child inherits an ignored signal, but no handler."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in STOPPING:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # pytest itself goes on ignoring it, as it was told to.
+            signal.signal(number, lambda _number, _frame: None)
 
 
 @dataclass(frozen=True)

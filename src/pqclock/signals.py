@@ -12,7 +12,10 @@ ENDED_AT_ONCE = 1
 
 
 def on_stop(stop: Callable[[], None], at_once: Callable[[], None] | None = None) -> None:
-    """Call `stop` at the first TERM or INT; at the second one `at_once`, then end the process without more ado."""
+    """Call `stop` at the first TERM or INT; at the second one `at_once`, then end the process without more ado.
+
+    Also where INT is ignored, as a script's shell has it for its background jobs: Ctrl-C must not leave a role behind.
+    """
     # A plain bool: an Event has a lock, and the second signal may come while the first one holds it.
     asked = False
 

@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from processes.fleet import IN_THE_BACKGROUND
 
 COMMAND = [sys.executable, "-m", "pqclock"]
 ENVIRONMENT = {
@@ -26,10 +29,27 @@ def run(*args: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[st
     )
 
 
-def start(*args: str, cwd: Path, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *args], cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start the command; what a failed test leaves running would make noise in a later one."""
+    started = []
+
+    def begin(*args: str, before: tuple[str, ...] = (), **more: Any) -> subprocess.Popen[str]:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT, **more}
+        process = subprocess.Popen([*before, *COMMAND, *args], cwd=tmp_path, text=True, **streams)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
@@ -66,13 +86,12 @@ def test_codes_and_streams(database: Any, tmp_path: Path) -> None:
     assert run("jobs", cwd=tmp_path).returncode == 2
 
 
-def test_a_reader_that_has_had_enough(tmp_path: Path) -> None:
-    process = start("next", "--cron", "* * * * *", "-n", "500", cwd=tmp_path)
+def test_a_reader_that_has_had_enough(start: Start) -> None:
+    process = start("next", "--cron", "* * * * *", "-n", "500")
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert process.wait(60) == 0
     assert process.stderr.read() == ""
-    process.stderr.close()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -99,21 +118,37 @@ def test_an_encoding_that_lacks_characters(tmp_path: Path) -> None:
     assert "schedules/\\u0142o\\u015b.toml:3:9: error: " in done.stdout and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_watch_gives_an_object_a_line_until_a_signal(number: int, database: Any, tmp_path: Path) -> None:
-    process = start("status", "--watch", "--interval", "0.1", "--json", "--database-url", database.url, cwd=tmp_path)
-    assert process.stdout is not None and process.stderr is not None
+def watch(start: Start, url: str, **more: Any) -> subprocess.Popen[str]:
+    """A watch that has looked a few times."""
+    process = start("status", "--watch", "--interval", "0.1", "--json", "--database-url", url, **more)
+    assert process.stdout is not None
     lines = [json.loads(process.stdout.readline()) for _ in range(3)]
     assert all(line["version"] == 1 and line["status"][0]["workers"] == 0 for line in lines)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watch_gives_an_object_a_line_until_a_signal(number: int, database: Any, start: Start) -> None:
+    process = watch(start, database.url)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
 
 
-def test_watch_outlives_its_connection(database: Any, tmp_path: Path) -> None:
-    process = start("status", "--watch", "--interval", "0.2", "--json", "--database-url", database.url, cwd=tmp_path)
+def test_watch_in_the_background_leaves_ctrl_c_to_the_foreground(database: Any, start: Start) -> None:
+    process = watch(start, database.url, before=IN_THE_BACKGROUND)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    # More than what may have been written before the signal came.
+    assert all(json.loads(process.stdout.readline()) for _ in range(5))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_watch_outlives_its_connection(database: Any, start: Start) -> None:
+    process = watch(start, database.url)
     assert process.stdout is not None and process.stderr is not None
-    process.stdout.readline()
     database.session.conn.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE application_name = 'pqclock command' AND datname = current_database()"
@@ -125,10 +160,10 @@ def test_watch_outlives_its_connection(database: Any, tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
-def test_watch_repaints_a_terminal(database: Any, tmp_path: Path) -> None:
+def test_watch_repaints_a_terminal(database: Any, start: Start) -> None:
     master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, "status", "--watch", "--interval", "0.1"], cwd=tmp_path, stdout=slave, stderr=slave,
+    process = start(
+        "status", "--watch", "--interval", "0.1", stdout=slave, stderr=slave,
         env=ENVIRONMENT | {"PQCLOCK_DATABASE_URL": database.url, "TERM": "xterm"},
     )  # fmt: skip
     os.close(slave)

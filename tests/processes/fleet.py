@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 APP = "processes.apps:app"
+
+# As a shell without job control starts what it puts into the background.
+IN_THE_BACKGROUND = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
 def eventually(condition: Callable[[], T | None], within: float = 15.0) -> T:
@@ -40,11 +43,11 @@ class Fleet:
         """Write the schedule file that clocks apply."""
         (self.folder / "schedules" / "test.toml").write_text(text)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, before: Sequence[str] = (), **environment: str) -> subprocess.Popen[bytes]:
         """Start `pqclock ARGUMENTS` in the fleet's folder; its output goes to a file there."""
         log = (self.folder / f"{len(self.processes)}-{arguments[0] if arguments else 'all'}.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, "-m", "pqclock", *arguments],
+            [*before, sys.executable, "-m", "pqclock", *arguments],
             cwd=self.folder,
             env={
                 **os.environ,

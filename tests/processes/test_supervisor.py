@@ -20,7 +20,7 @@ from conftest import Database
 from pqclock.settings import load
 from pqclock.store.processes import TOKEN_VARIABLE
 from pqclock.supervisor import Child, Supervisor
-from processes.fleet import Fleet, children_of, eventually, is_alive
+from processes.fleet import APP, IN_THE_BACKGROUND, Fleet, children_of, eventually, is_alive
 from processes.test_faults import NOBODY
 from processes.test_workers import put, state, workers
 
@@ -126,6 +126,18 @@ class Watched:
         self.supervisor.stop()
         self.thread.join(15)
         assert not self.thread.is_alive()
+
+
+@pytest.mark.parametrize("role", [["clock"], ["worker", "--app", APP], ["--app", APP]])
+def test_a_role_in_the_background_of_a_script_ends_with_it_at_ctrl_c(
+    fleet: Fleet, database: Database, role: list[str]
+) -> None:
+    # Such a shell has SIGINT ignored for its children, and Ctrl-C would leave them behind.
+    process = fleet.start(*role, before=IN_THE_BACKGROUND)
+    eventually(lambda: database.rows("SELECT id FROM pqclock.processes"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(15) == 0
+    assert database.rows("SELECT id FROM pqclock.processes") == []
 
 
 @pytest.mark.parametrize("code", [1, 3])
