@@ -6,9 +6,10 @@ without what its folders hold. What cannot be read becomes a finding beside thos
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +31,49 @@ class Sources:
 
     def read(self) -> FileSet:
         """What the files say, with all findings."""
-        found = read_set(self.files, _beside)
-        return replace(found, findings=(*self.findings, *found.findings))
+        return self.reading().files
+
+    def reading(self) -> Reading:
+        """What the files say, and what is needed to see later that they say something else."""
+        asked: dict[Path, bytes | str] = {}
+
+        def beside(source: str, name: str) -> bytes | str:
+            path = Path(source).parent / name
+            asked[path] = _beside(path)
+            return asked[path]
+
+        found = read_set(self.files, beside)
+        files = replace(found, findings=(*self.findings, *found.findings))
+        return Reading(files, not self.files, tuple(sorted(asked)), self._digest(asked))
+
+    def digest(self, beside: Iterable[Path]) -> bytes:
+        """A hash over all that was found, and what these calendar files hold now."""
+        return self._digest({path: _beside(path) for path in beside})
+
+    def _digest(self, beside: Mapping[Path, bytes | str]) -> bytes:
+        digest = hashlib.sha256()
+        parts = [*self.files, *((str(path), beside[path]) for path in sorted(beside))]
+        for name, content in (*parts, *((finding.file, finding.message) for finding in self.findings)):
+            for part in (
+                name.encode("utf-8", "surrogateescape"),
+                content.encode() if isinstance(content, str) else content,
+            ):
+                digest.update(b"%d " % len(part) + part)
+        return digest.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What some paths held at one time: the set, whether no file was read at all, the calendar files and a hash."""
+
+    files: FileSet
+    empty: bool
+    beside: tuple[Path, ...]
+    digest: bytes
+
+
+# What a look at the disk tells of each file, without reading it.
+Snapshot = Mapping[str, tuple[int, ...]]
 
 
 def read_paths(paths: Sequence[str | Path]) -> FileSet:
@@ -39,11 +81,32 @@ def read_paths(paths: Sequence[str | Path]) -> FileSet:
     return find_sources(paths).read()
 
 
+def look(paths: Sequence[str], beside: Sequence[Path]) -> Snapshot:
+    """What would tell that one of the files that `paths` stand for, or a calendar file, has changed."""
+    names: list[str | Path] = []
+    for path in paths:
+        try:
+            names += [os.path.join(path, name) for name in os.listdir(path) if _is_schedule_file(name)]
+        except (OSError, ValueError):
+            names.append(path)
+    return {str(name): _marks(name) for name in (*names, *beside)}
+
+
+def _marks(path: str | Path) -> tuple[int, ...]:
+    """Symbolic links are followed: what a swapped one leads to is another file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:
+        return (getattr(error, "errno", None) or 0,)
+    # The time of the inode's change tells of a copy that keeps the old file's times and size.
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 def declared_paths(settings: Settings) -> tuple[str, ...]:
     """The paths of the settings; none when nobody named any and the default folder is not there."""
     if settings.is_set("schedules"):
         return settings.schedules
-    return tuple(path for path in settings.schedules if Path(path).exists())
+    return tuple(path for path in settings.schedules if os.path.exists(path))
 
 
 def find_sources(paths: Sequence[str | Path]) -> Sources:
@@ -118,9 +181,8 @@ def _content(path: Path) -> bytes:
         raise _unreadable(path, error) from error
 
 
-def _beside(source: str, name: str) -> bytes | str:
-    """The file that a calendar names, beside the schedule file; or why it cannot be read."""
-    path = Path(source).parent / name
+def _beside(path: Path) -> bytes | str:
+    """The file that a calendar names; or why it cannot be read."""
     try:
         return _content(path)
     except _BadPath as bad:

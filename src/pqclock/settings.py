@@ -38,6 +38,7 @@ class Spec:
     help: str
     metavar: str
     secret: bool = False
+    switch: bool = False
 
 
 def _setting(default: Any, spec: Spec) -> Any:
@@ -93,6 +94,15 @@ def _count(value: object) -> int:
     return value
 
 
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = _text(value).lower()
+    if word not in _SWITCHES:
+        raise ValueError
+    return _SWITCHES[word]
+
+
 def _duration(value: object) -> timedelta:
     from pqclock.rules.durations import parse_duration
 
@@ -101,6 +111,7 @@ def _duration(value: object) -> timedelta:
     return parse_duration(value)
 
 
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _ADDRESS = "an address such as postgresql://user:password@host:5432/database"
 _DURATION = "a duration such as 500ms, 25s or 1m30s, in quotes in a file"
 _SCHEMA_WORDS = "up to 40 of a-z, 0-9 and _, not beginning with a digit or pg_"
@@ -126,6 +137,9 @@ class Settings:
     set: str = _setting("default", Spec(_matching(_SET), _SET_WORDS, "The set that the files make.", "NAME"))
     schedules: tuple[str, ...] = _setting(
         ("schedules",), Spec(_paths, _PATH_WORDS, "The schedule files, and folders of them.", "PATH")
+    )
+    watch: bool = _setting(
+        False, Spec(_switch, "true or false", "Apply the schedule files when they change.", "true|false", switch=True)
     )
     app: str | None = _setting(
         None,

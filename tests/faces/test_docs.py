@@ -96,7 +96,9 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
     row = re.search(pattern, section("Settings"), re.MULTILINE)
     assert row is not None
     default: Any = getattr(Settings(), name)
-    if isinstance(default, timedelta):
+    if isinstance(default, bool):
+        default = str(default).lower()
+    elif isinstance(default, timedelta):
         default = format_duration(default)
     elif isinstance(default, tuple):
         default = " ".join(default)

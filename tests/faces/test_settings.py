@@ -59,7 +59,7 @@ def test_every_setting_has_flag_and_variable(name: str, tmp_path: Path) -> None:
     texts = {
         "database_url": URL, "clock_database_url": "host=db user=alice", "schedules": "a.toml", "app": "shop.jobs:app",
         "queues": "mice:2;elephants:1", "processes": "4", "stop_timeout": "1m", "wait": "500ms",
-        "log_format": "JSON", "log_level": "DEBUG",
+        "log_format": "JSON", "log_level": "DEBUG", "watch": "Yes",
     }  # fmt: skip
     text = texts.get(name, "other")
     by_flag = load({name: text}, environ={}, folder=tmp_path)
@@ -142,6 +142,8 @@ def test_the_address_does_not_show_in_the_repr(tmp_path: Path) -> None:
         (b"[schema]\nx = 1\n", "pqclock.toml:schema: {'x': 1} is not allowed"),
         (b"processes = true\n", "pqclock.toml:processes: True is not allowed"),
         (b"schedules = [1]\n", "pqclock.toml:schedules: [1] is not allowed"),
+        (b"watch = 1\n", "pqclock.toml:watch: 1 is not allowed: use true or false"),
+        (b"watch = [true]\n", "pqclock.toml:watch: [True] is not allowed: use true or false"),
         (b"nonsense = 1\n", "pqclock.toml:'nonsense' is not a setting: there are database_url"),
     ],
 )

@@ -47,6 +47,8 @@ def setting_option(name: str, *, multiple: bool = False) -> Callable[[Command], 
     spec = SPECS[name]
     default = _shown(getattr(Settings(), name))
     text = f"{spec.help}  [env: {variable(name)}{default}]"
+    if spec.switch:
+        return click.option(f"{flag(name)}/--no-{flag(name)[2:]}", name, default=None, help=text)
     return click.option(flag(name), name, metavar=spec.metavar, help=text, multiple=multiple)
 
 
@@ -86,7 +88,9 @@ _OUTPUT = (
 def _shown(default: object) -> str:
     if default is None:
         return ""
-    if isinstance(default, timedelta):
+    if isinstance(default, bool):
+        default = str(default).lower()
+    elif isinstance(default, timedelta):
         default = format_duration(default)
     elif isinstance(default, tuple):
         default = " ".join(default)

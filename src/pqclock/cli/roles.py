@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pqclock.supervisor import Child, Supervisor
 
 _DATABASE = ("database_url", "schema", "wait")
-_CLOCK = ("clock_database_url", "set", "schedules")
+_CLOCK = ("clock_database_url", "set", "schedules", "watch")
 _WORKER = ("app", "queues", "processes", "stop_timeout")
 _LOG = ("log_format", "log_level")
 
@@ -31,9 +31,12 @@ _supervised = click.option("--supervised", is_flag=True, hidden=True)
 def clock(asked: Asked, supervised: bool) -> int:
     """Run a clock: it applies the schedule files, then leads or stands by until it is stopped.
 
+    With --watch they are applied again whenever they were changed and have stood still for a second.
+
     \b
     Examples:
       pqclock clock
+      pqclock clock --watch
       pqclock clock --schedules etc/schedules --set billing
     """
     from pqclock import signals
@@ -70,7 +73,10 @@ def worker(asked: Asked, supervised: bool) -> int:
 @click.command(hidden=True, epilog=EXIT_CODES)
 @asking(*_DATABASE, *_CLOCK, *_WORKER, "folder", *_LOG, multiple=("schedules",))
 def everything(asked: Asked) -> int:
-    """Run clock and workers in one supervised process, on the embedded server unless an address is set."""
+    """Run clock and workers in one supervised process, on the embedded server unless an address is set.
+
+    On the embedded server changed schedule files are applied unless --no-watch is given.
+    """
     from pqclock.cli.embedding import find_or_start
     from pqclock.worker.service import refuse_no_app
 
@@ -79,9 +85,8 @@ def everything(asked: Asked) -> int:
     refuse_no_app(asked.settings.app)
     address = find_or_start(asked.settings)
     try:
-        supervisor = _supervisor(
-            asked.settings, address, [clock_child(asked.settings), *_worker_children(asked.settings)]
-        )
+        settings = watching_at_home(asked.settings, address)
+        supervisor = _supervisor(settings, address, [clock_child(settings), *_worker_children(settings)])
         return _run(supervisor)
     finally:
         address.close()
@@ -148,12 +153,19 @@ def demo(asked: Asked, length: str | None) -> int:
     return demonstrate(asked, seconds)
 
 
+def watching_at_home(settings: Settings, address: Address) -> Settings:
+    """On the embedded server somebody is at work on the files; elsewhere a deploy may be copying them one by one."""
+    from dataclasses import replace
+
+    return settings if address.server is None or settings.is_set("watch") else replace(settings, watch=True)
+
+
 def clock_child(settings: Settings) -> Child:
     """The clock as a child process."""
     from pqclock.schedule_files import declared_paths
     from pqclock.supervisor import Child
 
-    flags = ["--set", settings.set]
+    flags = ["--set", settings.set, "--watch" if settings.watch else "--no-watch"]
     for path in declared_paths(settings):
         flags += ["--schedules", path]
     return Child("clock", _command("clock", settings, *flags))

@@ -8,10 +8,11 @@ import threading
 from pqclock.address import Address
 from pqclock.clock.applier import Applied, apply
 from pqclock.clock.clock import Clock
+from pqclock.clock.watching import LOOK_EVERY, ScheduleFiles
 from pqclock.errors import PqclockError, ScheduleFileError
-from pqclock.loop import Stop, Wakeup
+from pqclock.loop import Stop, Wakeup, backoff
 from pqclock.rules.files import FileSet
-from pqclock.schedule_files import declared_paths, read_paths
+from pqclock.schedule_files import Reading
 from pqclock.settings import Settings
 from pqclock.store import leadership, migrate, schedules, tasks
 from pqclock.store.database import DatabaseError, Session
@@ -21,6 +22,10 @@ log = logging.getLogger("pqclock.clock")
 
 # The watcher is woken for what it is to do; this only bounds a sleep.
 WATCHER_TURN = 60.0
+# How long a changed content waits at most for a database that is away.
+RETRY_LIMIT = 30.0
+NOT_APPLIED = "the schedule files were not applied, the ones applied before stay in force"
+_SHOWN = 5
 
 
 class ClockService:
@@ -33,6 +38,9 @@ class ClockService:
         self._clock = Clock(self._url, settings.schema)
         self._stop = Stop()
         self._stop.hand_over(self._clock.stop)
+        self._files = ScheduleFiles(settings)
+        # What this clock last applied or found older: the same meaning again, as with another comment, is no change.
+        self._meaning: str | None = None
         # Plain, as a signal handler sets it: the lock of an Event may be held by what it interrupts.
         self._reload_asked = False
         self._watcher_wakeup = Wakeup()
@@ -50,7 +58,9 @@ class ClockService:
             self._apply_at_start(session)
         finally:
             session.close()
-        watcher = threading.Thread(target=self._watch, name="pqclock-files", daemon=True)
+        if self._settings.watch:
+            log.info("the schedule files are watched: %s", ", ".join(self._settings.schedules))
+        watcher = threading.Thread(target=self._tend_files, name="pqclock-files", daemon=True)
         watcher.start()
         self._clock.run()
 
@@ -67,18 +77,21 @@ class ClockService:
     def _connect(self) -> Session:
         return leadership.connect_direct(self._url, self._settings.schema, "clock")
 
-    def _watch(self) -> None:
+    def _tend_files(self) -> None:
         while not self._stop.asked:
             if self._reload_asked:
                 self._reload_asked = False
                 self._apply_again()
+            elif self._settings.watch and (changes := self._files.changed()):
+                log.info("the schedule files were changed: %s", _some(changes))
+                self._apply_change()
             else:
-                self._watcher_wakeup.wait(WATCHER_TURN)
+                self._watcher_wakeup.wait(LOOK_EVERY if self._settings.watch else WATCHER_TURN)
 
     def _apply_at_start(self, session: Session) -> None:
         """Broken files are no reason to stand still when older ones rule; when none do, they are."""
         try:
-            applied = apply_files(session, self._settings, explicit=False)
+            applied = self._apply(session, self._files.read(), explicit=False)
         except ScheduleFileError as error:
             if not schedules.applied_contents(session, self._settings.set):
                 raise
@@ -88,13 +101,50 @@ class ClockService:
 
     def _apply_again(self) -> None:
         try:
-            session = self._connect()
-            try:
-                _report(apply_files(session, self._settings, explicit=True), self._settings.set)
-            finally:
-                session.close()
+            self._apply_once(self._files.read())
         except (PqclockError, DatabaseError) as error:
-            _complain("the schedule files were not applied, the ones applied before stay in force", error)
+            _complain(NOT_APPLIED, error)
+
+    def _apply_change(self) -> None:
+        """Apply what the files hold now; a database that is away is waited for, unless something else is to be done."""
+        failures = 0
+        while not self._stop.asked and not self._reload_asked:
+            try:
+                reading = self._files.read()
+                if reading is None:
+                    raise ScheduleFileError([_nothing_left(self._settings)])
+                if reading.files.ok and not reading.empty and reading.files.content_hash == self._meaning:
+                    log.info("the schedule files mean what they meant before")
+                else:
+                    self._apply_once(reading)
+                return
+            except ScheduleFileError as error:
+                _complain(NOT_APPLIED, error)
+                return
+            except (PqclockError, DatabaseError) as error:
+                if not failures:
+                    _complain("the changed schedule files cannot be applied now, which is tried again and again", error)
+                failures += 1
+                self._watcher_wakeup.wait(max(LOOK_EVERY, backoff(failures, RETRY_LIMIT)))
+
+    def _apply_once(self, reading: Reading | None) -> None:
+        session = self._connect()
+        try:
+            _report(self._apply(session, reading, explicit=True), self._settings.set)
+        finally:
+            session.close()
+
+    def _apply(self, session: Session, reading: Reading | None, *, explicit: bool) -> Applied | None:
+        if reading is None:
+            return None
+        contents = schedules.applied_contents(session, self._settings.set)
+        # A volume that is not mounted, or a deploy that has just cleared the folder, is no wish to remove everything.
+        if reading.empty and contents and contents[-1] != reading.files.content_hash:
+            faults = [finding.render() for finding in reading.files.findings if finding.severity == "error"]
+            raise ScheduleFileError([*faults, _nothing_left(self._settings)])
+        applied = apply_reading(session, self._settings, reading.files, explicit=explicit)
+        self._meaning = reading.files.content_hash
+        return applied
 
 
 def apply_files(session: Session, settings: Settings, *, explicit: bool) -> Applied | None:
@@ -102,16 +152,26 @@ def apply_files(session: Session, settings: Settings, *, explicit: bool) -> Appl
 
     Raises ScheduleFileError with every finding.
     """
-    paths = declared_paths(settings)
-    if not paths:
-        return None
-    files = read_paths(paths)
+    reading = ScheduleFiles(settings).read()
+    return None if reading is None else apply_reading(session, settings, reading.files, explicit=explicit)
+
+
+def apply_reading(session: Session, settings: Settings, files: FileSet, *, explicit: bool) -> Applied:
+    """Apply files that were read; raises ScheduleFileError with every finding."""
     if not files.ok:
         raise ScheduleFileError([finding.render() for finding in files.findings])
     _warn(files)
     applied = apply(session, settings.set, files.content_hash, files.schedules, explicit=explicit)
     _warn_of_unknown_tasks(session, files)
     return applied
+
+
+def _nothing_left(settings: Settings) -> str:
+    where = " ".join(map(repr, settings.schedules))
+    return (
+        f"no *.toml file is left in {where}, and set {settings.set!r} has been applied: put the files back, "
+        f"or remove its schedules by `pqclock apply` with an empty folder there"
+    )
 
 
 def _warn(files: FileSet) -> None:
@@ -138,9 +198,14 @@ def _complain(what: str, error: Exception) -> None:
         log.error("%s", line)
 
 
+def _some(changes: list[str]) -> str:
+    more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+    return "; ".join(changes[:_SHOWN]) + more
+
+
 def _report(applied: Applied | None, set_name: str) -> None:
     if applied is None:
-        log.info("no schedule files: only schedules put at run time tick")
+        log.info("no schedule files here: what was applied or put before goes on")
     elif applied.difference is None:
         log.warning(
             "the schedule files of set %s are older than the ones in force and were not applied: "

@@ -54,8 +54,8 @@ def demo_settings(settings: Settings) -> Settings:
     """The settings of the demo's own clock and worker."""
     origins = {**settings.origins, "schedules": "the demo"}
     return replace(
-        settings, set=SET, schedules=(str(schedule_file()),), app=APP, queues=POOLS, processes=1, log_level="warning",
-        origins=origins,
+        settings, set=SET, schedules=(str(schedule_file()),), watch=False, app=APP, queues=POOLS, processes=1,
+        log_level="warning", origins=origins,
     )  # fmt: skip
 
 
