@@ -183,6 +183,40 @@ def test_schedule_with_its_ledger(database: Any, listed: Command) -> None:
     assert unknown.code == 1 and 'did you mean "nightly"?' in unknown.err
 
 
+def test_schedules_with_their_last_runs(database: Any, listed: Command) -> None:
+    session = database.session
+    add_schedules(session, "idle", every="1h")
+    add_schedules(session, "nightly", cron="0 2 * * *", queue="mice", timezone="Europe/Berlin")
+    (nightly,) = [one for one in schedules.due(session, LATER, 10) if one.key == "nightly"]
+    epoch, days = leadership.elect(session, 1), [NOW - timedelta(days=day) for day in (2, 1)]
+    entries = [
+        schedules.TickRow(nightly.id, day, day, 1, "inserted", None, "clock", run_at=day, args={}) for day in days
+    ]
+    entries.append(schedules.TickRow(nightly.id, NOW, NOW, 1, "skipped", "missed", "clock"))
+    reach = schedules.Reach(nightly.id, nightly.version, NOW, NOW, None)
+    schedules.insert_ticks(session, epoch, [reach], entries, NOW - timedelta(days=3))
+    jobs.promote(session, 10, now=NOW)
+    run_all(session, "t", state="failed", more={"error": "first\nsecond", "error_type": "KeyError"})
+    idle, found = listed("schedules", "--json").json["schedules"]
+    assert idle["last"] is None
+    assert (
+        found["last"] | {"tick": "2026-11-22T02:00:00Z", "outcome": "skipped", "reason": "missed", "state": None}
+        == found["last"]
+    )
+    text = listed("schedules").out
+    assert "skipped: missed" in text
+    shown = listed("schedules", "show", "nightly", "--json").json
+    (row,) = shown["schedules"]
+    assert row["last"] == found["last"] and row["runs_measured"] == 2
+    assert (row["lateness_p50_ms"], row["duration_p50_ms"]) == (36 * 3_600_000, 3000)
+    assert [(run["state"], run["attempt"], run["error"]) for run in shown["runs"]] == [("failed", 1, "first")] * 2
+    text = listed("schedules", "show", "nightly").out
+    assert "last runs" in text and "first" in text and "second" not in text
+    assert "p50 1d12h, p99 " in text and "(due -> handler begins, last 2 runs)" in text
+    assert listed("schedules", "show", "idle", "--json").json["schedules"][0]["lateness_p50_ms"] is None
+    assert "last runs" not in listed("schedules", "show", "idle").out
+
+
 def test_queues_tasks_and_processes(database: Any, listed: Command) -> None:
     session = database.session
     enqueue(session, queue="mice")

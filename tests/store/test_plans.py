@@ -74,3 +74,41 @@ def test_a_rescue_reads_only_what_runs(database: Database) -> None:
     database.session.conn.execute("ANALYZE pqclock.job")
     params = {"lease_length": LEASE_LENGTH, "crash_limit": CRASH_LIMIT, "limit": SLICE, "now": NOW, "silent_too": True}
     assert " job_rescue" in explained(database, "jobs.rescue", params)
+
+
+# Three weeks of ticks, ten a day for each of 200 schedules, and their jobs.
+TICKS = """
+INSERT INTO pqclock.tick
+SELECT s.id, x, x, 1, x, 'inserted', NULL, 'clock', 1000 * s.id + n, x - interval '1 minute'
+FROM pqclock.schedule AS s, generate_series(0, 209) AS n, LATERAL (SELECT %(now)s - n * interval '144 minutes' AS x) AS t
+WHERE s.id <= 200
+"""
+HISTORY = """
+INSERT INTO pqclock.job_history (id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id,
+                                 tick, created_at, started_at, finished_at)
+SELECT t.job_id, 'succeeded', 'q', 'mail', '{}', 0, '{}', t.tick, 1, 1, t.schedule_id, t.tick, t.inserted_at, t.tick,
+       t.tick + interval '1 s'
+FROM pqclock.tick AS t
+"""
+DAYS = """
+SELECT pqclock.create_day_partition(w.parent, w.instant, w.day)
+FROM pqclock.wanted_partitions(%(now)s::date - 21, %(now)s::date) AS w
+"""
+
+
+def test_the_last_ticks_of_a_page_of_schedules_are_read_by_index(database: Database) -> None:
+    for fill in (DAYS, SCHEDULES, TICKS, HISTORY):
+        database.session.conn.execute(fill.encode(), {"now": NOW})
+    database.session.conn.execute("ANALYZE pqclock.tick, pqclock.job_history, pqclock.schedule")
+    keys = [f"k{number}" for number in range(1, 51)]
+    plan = explained(database, "listings.due_ticks", {"keys": keys, "limit": 1, "now": NOW})
+    day = f"{NOW - DAY:%Y%m%d}"
+    assert "Scan on one_schedule_per_key" in plan or "using one_schedule_per_key on" in plan, plan
+    assert f"Index Scan Backward using tick_{day}_pkey on tick_{day}" in plan, plan
+    assert "Seq Scan on tick_2" not in plan, plan
+    ids = [1000 * number + 1 for number in range(1, 51)]
+    plan = explained(database, "listings.runs", {"ids": ids, "since": NOW - 2 * DAY})
+    assert f"job_history_succeeded_{day}_id_idx" in plan, plan
+    # The days before are not looked into.
+    assert f"job_history_succeeded_{NOW - 3 * DAY:%Y%m%d}" not in plan
+    assert f"Seq Scan on job_history_succeeded_{day}" not in plan

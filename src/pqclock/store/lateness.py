@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,3 +70,13 @@ def recent(
 def ahead(session: Session, set_name: str) -> list[Ahead]:
     """The schedules of a set with what is inserted ahead."""
     return session.fetch(Ahead, "lateness.ahead", set_name=set_name)
+
+
+def percentile(ordered: Sequence[float], share: float) -> float | None:
+    """The value below which this share of ordered values lies, between two of them as percentile_cont has it."""
+    if not ordered:
+        return None
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 Row = TypeVar("Row")
@@ -88,6 +88,42 @@ class TickRow:
     origin: str
     job_id: int | None
     inserted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DueTick:
+    """A row of the ledger that is due."""
+
+    schedule_key: str
+    tick: datetime
+    outcome: str
+    reason: str | None
+    job_id: int | None
+    inserted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where the job of a tick stands: its last attempt, and the first line of its error."""
+
+    id: int
+    state: str
+    attempt: int
+    max_attempts: int
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None
+
+    @property
+    def lateness(self) -> timedelta | None:
+        """From when its last attempt was due to when the handler began."""
+        return None if self.started_at is None else self.started_at - self.run_at
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long its last attempt ran."""
+        return None if self.started_at is None or self.finished_at is None else self.finished_at - self.started_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,28 @@ FROM {schema}.tick AS t
 WHERE t.schedule_id = (SELECT s.id FROM {schema}.schedule AS s WHERE s.key = %(key)s::text)
 ORDER BY t.tick DESC LIMIT %(limit)s
 
+-- name: due_ticks
+-- Of each schedule the newest rows of its ledger that are due: one look into each day's primary key, newest first.
+SELECT s.key AS schedule_key, t.tick, t.outcome, t.reason, t.job_id, t.inserted_at
+FROM {schema}.schedule AS s
+CROSS JOIN LATERAL (
+    SELECT l.tick, l.outcome, l.reason, l.job_id, l.inserted_at FROM {schema}.tick AS l
+    WHERE l.schedule_id = s.id AND l.tick <= coalesce(%(now)s::timestamptz, now())
+    ORDER BY l.tick DESC LIMIT %(limit)s
+) AS t
+WHERE s.key = ANY(%(keys)s::text[])
+ORDER BY s.key, t.tick DESC
+
+-- name: runs
+-- Where jobs stand. None of them ended before the first of their ticks was inserted, so older days are not looked into.
+SELECT j.id, j.state::text AS state, j.attempt, j.max_attempts, j.run_at, j.started_at, NULL::timestamptz AS finished_at,
+       split_part(ltrim(j.error, E' \t\r\n'), E'\n', 1) AS error
+FROM {schema}.job AS j WHERE j.id = ANY(%(ids)s::bigint[])
+UNION ALL
+SELECT h.id, h.state, h.attempt, h.max_attempts, h.run_at, h.started_at, h.finished_at,
+       split_part(ltrim(h.error, E' \t\r\n'), E'\n', 1)
+FROM {schema}.job_history AS h WHERE h.id = ANY(%(ids)s::bigint[]) AND h.finished_at >= %(since)s::timestamptz
+
 -- name: queues
 SELECT v.queue,
        CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note,
