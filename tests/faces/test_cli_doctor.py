@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zoneinfo
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 from psycopg import sql
 
 from pqclock import loop
-from pqclock.store import jobs, leadership, processes
+from pqclock.cli import zones
+from pqclock.store import health, jobs, leadership, processes, schedules
+from pqclock.store.database import Session
 from processes.pooler import Pooler
 
 Command = Callable[..., Any]
@@ -158,6 +162,88 @@ def test_old_snapshots(database: Any, examined: Examined, monkeypatch: pytest.Mo
         database.rows("SELECT pg_current_xact_id()::text")
         state, message = examined(0)["old snapshots"]
     assert state == "warning" and "session pid" in message and "pqclock test" in message
+
+
+@pytest.mark.parametrize(
+    ("function", "found", "name", "state", "part"),
+    [
+        ("keepalives", health.Keepalives(11, 11), "keepalives", "ok", "after 11 s"),
+        ("keepalives", health.Keepalives(None, 11), "keepalives", "warning", "this machine never notices"),
+        ("keepalives", health.Keepalives(11, 7200), "keepalives", "warning", "the server takes 7200 s to notice"),
+        ("server", health.Server("13.9", 130_009, False), "server", "problem", "needs 14 or later"),
+        ("server", health.Server("17.1", 170_001, True), "server", "problem", "the primary's address"),
+        ("limits", health.Limits(False, True, True, 100, 3, 5), "limits", "problem", "autovacuum"),
+        ("limits", health.Limits(True, True, False, 100, 3, 5), "limits", "problem", "idle_session_timeout"),
+        ("limits", health.Limits(True, True, True, 20, 3, 15), "limits", "warning", "only 2 of 20 connections"),
+        ("notifications", 0.2, "notifications", "warning", "20% full"),
+        ("notifications", 0.6, "notifications", "problem", "60% full"),
+        ("dead_rows", health.DeadRows(60_000, 100), "dead rows", "warning", "60,000 dead rows"),
+    ],
+)
+def test_what_the_server_says(
+    examined: Examined, monkeypatch: pytest.MonkeyPatch, function: str, found: object, name: str, state: str, part: str
+) -> None:
+    monkeypatch.setattr(health, function, lambda _session: found)
+    assert examined()[name][0] == state
+    assert part in examined()[name][1]
+
+
+def test_keepalives_of_a_real_connection(database: Any, examined: Examined) -> None:
+    with health_session(database) as session:
+        found = health.keepalives(session)
+    # Over TCP what was asked for, on a local socket nothing.
+    assert found in (None, health.Keepalives(11, 11))
+    assert examined()["keepalives"] == (
+        "ok", "a local socket needs none" if found is None
+        else "this machine notices after 11 s that the other end is gone, the server after 11 s",
+    )  # fmt: skip
+
+
+@contextmanager
+def health_session(database: Any) -> Iterator[Session]:
+    """A session in a transaction, as the checks have it."""
+    with closing(database.connect()) as session, session.transaction():
+        yield session
+
+
+def use_zone(database: Any, zone: str) -> None:
+    definition = {"task": "t", "cron": "0 2 * * *", "timezone": zone}
+    now = loop.now()
+    row = {"key": "a", "source": "a.toml:1", "state": "active", "definition": definition, "planned_to": now}
+    schedules.add(database.session, "default", [row], now)
+
+
+def test_zones_that_one_side_does_not_know(database: Any, examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_zone(database, "Mars/Base")
+    state, message = examined()["zones"]
+    assert state == "problem" and "upgrade the package tzdata" in message
+    known = zoneinfo.available_timezones()
+    monkeypatch.setattr(zoneinfo, "available_timezones", lambda: {*known, "Mars/Base"})
+    state, message = examined()["zones"]
+    assert state == "warning" and "the server does not know the zones Mars/Base" in message
+
+
+@pytest.mark.parametrize(("used", "state"), [("Europe/Berlin", "warning"), ("UTC", "ok")])
+def test_zone_data_that_differ(
+    database: Any, examined: Examined, monkeypatch: pytest.MonkeyPatch, used: str, state: str
+) -> None:
+    use_zone(database, used)
+    assert "with the same rules" in examined()["zones"][1]
+    real, later = zones._offset, loop.now() + timedelta(days=100)
+
+    def another(zone: zoneinfo.ZoneInfo, instant: datetime) -> float:
+        return real(zone, instant) + (3600 if zone.key == "Europe/Berlin" and instant > later else 0)
+
+    monkeypatch.setattr(zones, "_offset", another)
+    found = examined()["zones"]
+    assert found[0] == state and "Europe/Berlin" in found[1]
+    assert (f"{later:%Y-%m-%d}" in found[1]) == (state == "warning")
+
+
+def test_zones_are_compared_on_both_sides_of_each_change() -> None:
+    samples = dict(zones._samples(zoneinfo.ZoneInfo("Europe/Berlin"), datetime(2027, 1, 1, tzinfo=UTC)))
+    change = datetime(2027, 3, 28, 1, tzinfo=UTC)
+    assert (samples[change - timedelta(seconds=1)], samples[change]) == (3600, 7200)
 
 
 def test_for_people(database: Any, command: Command) -> None:

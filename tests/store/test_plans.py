@@ -76,11 +76,11 @@ def test_a_rescue_reads_only_what_runs(database: Database) -> None:
     assert " job_rescue" in explained(database, "jobs.rescue", params)
 
 
-# Three weeks of ticks, ten a day for each of 200 schedules, and their jobs.
+# Four days of ticks, a hundred a day for each of 200 schedules, and their jobs.
 TICKS = """
 INSERT INTO pqclock.tick
 SELECT s.id, x, x, 1, x, 'inserted', NULL, 'clock', 1000 * s.id + n, x - interval '1 minute'
-FROM pqclock.schedule AS s, generate_series(0, 209) AS n, LATERAL (SELECT %(now)s - n * interval '144 minutes' AS x) AS t
+FROM pqclock.schedule AS s, generate_series(0, 399) AS n, LATERAL (SELECT %(now)s - n * interval '864 s' AS x) AS t
 WHERE s.id <= 200
 """
 HISTORY = """
@@ -92,7 +92,7 @@ FROM pqclock.tick AS t
 """
 DAYS = """
 SELECT pqclock.create_day_partition(w.parent, w.instant, w.day)
-FROM pqclock.wanted_partitions(%(now)s::date - 21, %(now)s::date) AS w
+FROM pqclock.wanted_partitions(%(now)s::date - 5, %(now)s::date) AS w
 """
 
 
@@ -107,8 +107,8 @@ def test_the_last_ticks_of_a_page_of_schedules_are_read_by_index(database: Datab
     assert f"Index Scan Backward using tick_{day}_pkey on tick_{day}" in plan, plan
     assert "Seq Scan on tick_2" not in plan, plan
     ids = [1000 * number + 1 for number in range(1, 51)]
-    plan = explained(database, "listings.runs", {"ids": ids, "since": NOW - 2 * DAY})
+    plan = explained(database, "listings.runs", {"ids": ids, "since": NOW - DAY})
     assert f"job_history_succeeded_{day}_id_idx" in plan, plan
     # The days before are not looked into.
-    assert f"job_history_succeeded_{NOW - 3 * DAY:%Y%m%d}" not in plan
+    assert f"job_history_succeeded_{NOW - 2 * DAY:%Y%m%d}" not in plan
     assert f"Seq Scan on job_history_succeeded_{day}" not in plan

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from pqclock.cli.moments import span
+from pqclock.cli.verdicts import Result, ok, problem, some, warning
+from pqclock.cli.zones import check_zones
 from pqclock.errors import ArgumentError
 from pqclock.store import health, migrate
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEADER_SILENCE, LEASE_LENGTH
 from pqclock.store.partitions import AHEAD
-
-Result = tuple[str, str]
 
 _OLDEST_SERVER = 140_000
 _SKEW = timedelta(milliseconds=500)
@@ -23,31 +22,8 @@ _BEHIND = timedelta(seconds=30)
 _FEW_CONNECTIONS = 10
 _FULL, _OVERFLOWING = 0.1, 0.5
 _MANY_DEAD = 50_000
-_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check came to: `state` is ok, warning or problem."""
-
-    name: str
-    state: str
-    message: str
-
-
-def ok(message: str) -> Result:
-    """In order."""
-    return "ok", message
-
-
-def warning(message: str) -> Result:
-    """It works, and should be looked at."""
-    return "warning", message
-
-
-def problem(message: str) -> Result:
-    """It does not work, or soon will not."""
-    return "problem", message
+# What our connections ask for, and some patience.
+_GONE_WITHIN = 30
 
 
 def check_server(session: Session) -> Result:
@@ -153,8 +129,8 @@ def _workers(session: Session) -> Result:
 def _queues(session: Session) -> Result:
     alive = [worker.doing for worker in health.workers(session) if worker.beat_age <= LEASE_LENGTH]
     waiting = health.waiting(session)
-    unknown = _some({one.task for one in waiting if not one.published})
-    unworked = _some({one.queue for one in waiting if not any(_works(doing, one.queue) for doing in alive)})
+    unknown = some({one.task for one in waiting if not one.published})
+    unworked = some({one.queue for one in waiting if not any(_works(doing, one.queue) for doing in alive)})
     if unworked:
         return problem(f"jobs wait in queues that no worker takes, {unworked}: start a worker with --queues for them")
     if unknown:
@@ -172,11 +148,6 @@ def _works(doing: str, queue: str) -> bool:
     except ArgumentError:
         return False
     return any(queue in pool.queues if pool.queues is not None else queue not in pool.excluded for pool in pools)
-
-
-def _some(names: set[str]) -> str:
-    shown = ", ".join(sorted(names)[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def _horizon(session: Session) -> Result:
@@ -206,20 +177,21 @@ def _dead_rows(session: Session) -> Result:
     return ok(f"table job has {rows.dead:,} dead rows for {rows.live:,} live ones")
 
 
-def _zones(session: Session) -> Result:
-    from zoneinfo import available_timezones
-
-    zones = health.zones(session)
-    here = available_timezones()
-    strange = _some({one.zone for one in zones if one.zone not in here})
-    if strange:
-        return problem(f"this machine does not know the zones {strange} of schedules: upgrade the package tzdata")
-    older = _some({one.zone for one in zones if not one.known})
-    if older:
-        return warning(
-            f"the server does not know the zones {older}, so its zone data is old: ticks are right all the same"
-        )
-    return ok(f"{len(zones)} in use, known here and to the server")
+def check_keepalives(session: Session) -> Result:
+    """Whether each end of the connection notices that the other one is gone."""
+    found = health.keepalives(session)
+    if found is None:
+        return ok("a local socket needs none")
+    for who, seconds in (("this machine", found.client), ("the server", found.server)):
+        if seconds is None or seconds > _GONE_WITHIN:
+            told = "never notices" if seconds is None else f"takes {seconds} s to notice"
+            return warning(
+                f"{who} {told} that the other end is gone, so a clock may stand still or be waited for as long: "
+                "connect without a relay that answers for it, from and to systems with TCP keepalives"
+            )
+    return ok(
+        f"this machine notices after {found.client} s that the other end is gone, the server after {found.server} s"
+    )
 
 
 # Name, check, and whether it needs our tables.
@@ -230,7 +202,7 @@ CHECKS: tuple[tuple[str, Callable[[Session], Result], bool], ...] = (
     ("clock", _clock, True),
     ("workers", _workers, True),
     ("queues", _queues, True),
-    ("zones", _zones, True),
+    ("zones", check_zones, True),
     ("old snapshots", _horizon, False),
     ("notifications", _notifications, False),
     ("dead rows", _dead_rows, True),

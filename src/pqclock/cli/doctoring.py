@@ -8,10 +8,12 @@ from functools import partial
 import click
 
 from pqclock.cli.checking import count
-from pqclock.cli.diagnoses import CHECKS, Check, Result, check_schema, check_server, check_skew, ok, problem, warning
+from pqclock.cli.diagnoses import CHECKS, check_keepalives, check_schema, check_server, check_skew
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, plain, print_json, say, show, table
 from pqclock.cli.root import EXIT_CODES
+from pqclock.cli.verdicts import Check, Result, ok, problem, warning
+from pqclock.cli.zones import check_zone_data
 from pqclock.errors import PqclockError
 from pqclock.settings import SPECS, Settings
 from pqclock.store.database import DatabaseError, Session
@@ -44,7 +46,7 @@ def doctor(asked: Asked) -> int:
 def _checks(settings: Settings) -> Iterator[Check]:
     yield _guarded("settings", lambda: _settings(settings))
     yield _guarded("files", lambda: _files(settings))
-    yield _guarded("zone data", _zone_data)
+    yield _guarded("zone data", check_zone_data)
     yield from _database(settings)
 
 
@@ -86,14 +88,6 @@ def _files(settings: Settings) -> Result:
     return warning(f"{message}, with warnings: see `pqclock check`") if found.findings else ok(message)
 
 
-def _zone_data() -> Result:
-    from importlib.metadata import version
-    from zoneinfo import TZPATH, available_timezones
-
-    places = ", ".join(TZPATH) or "no folder of the system"
-    return ok(f"Python knows {len(available_timezones())} zones; package tzdata {version('tzdata')}, after {places}")
-
-
 def _database(settings: Settings) -> Iterator[Check]:
     """The checks that need the database, as far as it can be had."""
     from pqclock.address import Address, find_address
@@ -125,6 +119,7 @@ def _addressed(settings: Settings, url: str) -> Iterator[Check]:
     try:
         for session in sessions:
             yield _guarded("pooler", partial(_pooler, session, clock_url))
+            yield _guarded("keepalives", _reading(session, _keepalives))
             yield from _connected(session)
     finally:
         for session in sessions:
@@ -157,6 +152,15 @@ def _pooler(session: Session, clock_url: str | None) -> Result:
     )
 
 
+def _keepalives(session: Session) -> Result:
+    from pqclock.store import health
+
+    # A pooler's connection to the server is its own affair.
+    return (
+        check_keepalives(session) if health.is_direct(session) else ok("the pooler's affair, but for the clock's own")
+    )
+
+
 def _clock_address(url: str, schema: str) -> Result:
     from pqclock.store import health
     from pqclock.store.database import connect, describe_url
@@ -164,7 +168,8 @@ def _clock_address(url: str, schema: str) -> Result:
     session = connect(url, schema, "doctor", prepare_threshold=None)
     try:
         if health.is_direct(session):
-            return ok(f"{describe_url(url)} is the server's own")
+            state, message = _reading(session, check_keepalives)()
+            return state, f"{describe_url(url)} is the server's own; keepalives: {message}"
     finally:
         session.close()
     return problem(

@@ -5,7 +5,9 @@ Nothing here writes or locks; the callers run it inside `listings.reading`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import socket
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +18,7 @@ from pqclock.store.schedules import DueSchedule, KnownSchedule
 
 # What is counted no further: enough to know that there is too much.
 MOST = 10_000
+_TWO_HOURS = 7200
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,14 @@ class DeadRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Keepalives:
+    """After how many seconds each end of a TCP connection notices that the other one is gone; None is never."""
+
+    client: int | None
+    server: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Zone:
     """A time zone that schedules use, and whether the server knows it."""
 
@@ -111,6 +122,31 @@ def is_direct(session: Session) -> bool:
     """Whether the backend that answers is the one that was connected to; behind a pooler it is another."""
     row = session.conn.execute("SELECT pg_backend_pid()").fetchone()
     return row is not None and row[0] == session.conn.info.backend_pid
+
+
+def keepalives(session: Session) -> Keepalives | None:
+    """What the system at each end really does, once it was asked as the clock asks it; None on a local socket."""
+    with socket.socket(fileno=os.dup(session.conn.fileno())) as here:
+        if here.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        client = _probing(here)
+    session.run("health.ask_for_keepalives")
+    row = session.run("health.keepalives").fetchone()
+    idle, interval, times = (int(value) for value in row) if row else (0, 0, 0)
+    return Keepalives(client, idle + interval * times if idle else None)
+
+
+def _probing(here: socket.socket) -> int | None:
+    """Seconds until this end gives up; where the system does not tell, the two hours of most."""
+    if not here.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+        return None
+    if not hasattr(socket, "TCP_KEEPIDLE"):
+        return _TWO_HOURS
+    idle, interval, times = (
+        here.getsockopt(socket.IPPROTO_TCP, option)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    )
+    return idle + interval * times
 
 
 def server(session: Session) -> Server:
@@ -184,6 +220,12 @@ def notifications(session: Session) -> float:
 def dead_rows(session: Session) -> DeadRows:
     """Dead and live rows of the table of live jobs."""
     return session.fetch(DeadRows, "health.dead_rows")[0]
+
+
+def differing_zones(session: Session, samples: Sequence[tuple[str, datetime, float]]) -> dict[str, datetime]:
+    """Of (zone, instant, offset from UTC in seconds): zones with another offset on the server, and when first."""
+    zones, instants, offsets = ([sample[at] for sample in samples] for at in range(3))
+    return dict(session.run("health.differing_zones", zones=zones, instants=instants, offsets=offsets).fetchall())
 
 
 def zones(session: Session) -> list[Zone]:

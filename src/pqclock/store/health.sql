@@ -18,6 +18,16 @@ ORDER BY s.next_tick LIMIT %(limit)s
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
        pg_is_in_recovery() AS in_recovery
 
+-- name: ask_for_keepalives
+-- As the clock does; until the end of the transaction.
+SELECT set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
+       set_config('tcp_keepalives_count', '3', true)
+
+-- name: keepalives
+-- What the server's system made of it: zeros where it has no such thing.
+SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'),
+       current_setting('tcp_keepalives_count')
+
 -- name: limits
 -- What the server's settings leave to us. The reserved connections are those of superusers and, from 16 on, of
 -- pg_use_reserved_connections.
@@ -115,6 +125,18 @@ SELECT pg_notification_queue_usage()
 -- name: dead_rows
 SELECT coalesce(pg_stat_get_dead_tuples(c.oid), 0) AS dead, coalesce(pg_stat_get_live_tuples(c.oid), 0) AS live
 FROM pg_class AS c WHERE c.oid = to_regclass('{schema}.job')
+
+-- name: differing_zones
+-- Where the server has another offset than the given one: the first instant of each zone. Only zones that it knows are
+-- asked for, since any other one is an error.
+WITH sample AS MATERIALIZED (
+    SELECT w.zone, w.instant, w.seconds
+    FROM unnest(%(zones)s::text[], %(instants)s::timestamptz[], %(offsets)s::double precision[]) AS w (zone, instant, seconds)
+    WHERE w.zone IN (SELECT n.name FROM pg_timezone_names AS n)
+)
+SELECT s.zone, min(s.instant) FROM sample AS s
+WHERE extract(epoch FROM (s.instant AT TIME ZONE s.zone) - (s.instant AT TIME ZONE 'UTC')) <> s.seconds
+GROUP BY s.zone
 
 -- name: zones
 -- The zones of the schedules, and whether the server knows each.
