@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from pqclock.clock.service import ClockService
 from pqclock.clock.watching import ScheduleFiles, Settling, differences
 from pqclock.schedule_files import Snapshot
 from pqclock.settings import Settings, load
@@ -164,3 +167,18 @@ def test_the_default_folder_may_come_later(tmp_path: Path, monkeypatch: pytest.M
     Path("schedules").mkdir()
     (Path("schedules") / "a.toml").write_text(ONE)
     assert changed(files)
+
+
+def test_a_fault_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    stop = SimpleNamespace(asked=False)
+    looks = []
+
+    def look_and_fail() -> bool:
+        looks.append(1)
+        stop.asked = len(looks) == 2
+        raise RuntimeError("odd")
+
+    wakeup = SimpleNamespace(wait=lambda seconds: None)
+    watch = SimpleNamespace(_stop=stop, _settings=Settings(), _watcher_wakeup=wakeup, _tend_files_once=look_and_fail)
+    ClockService._tend_files(cast(ClockService, watch))
+    assert len(looks) == 2 and "by a fault of pqclock itself" in caplog.text and "odd" in caplog.text

@@ -79,14 +79,26 @@ class ClockService:
 
     def _tend_files(self) -> None:
         while not self._stop.asked:
-            if self._reload_asked:
-                self._reload_asked = False
-                self._apply_again()
-            elif self._settings.watch and (changes := self._files.changed()):
-                log.info("the schedule files were changed: %s", _some(changes))
-                self._apply_change()
-            else:
+            try:
+                idle = not self._tend_files_once()
+            except Exception as error:
+                # Else nobody would look at the files any more, and nobody would know.
+                _complain("the schedule files were not applied, by a fault of pqclock itself", error)
+                idle = True
+            if idle:
                 self._watcher_wakeup.wait(LOOK_EVERY if self._settings.watch else WATCHER_TURN)
+
+    def _tend_files_once(self) -> bool:
+        """Do what is to be done with the files; False when there is nothing."""
+        if self._reload_asked:
+            self._reload_asked = False
+            self._apply_again()
+            return True
+        changes = self._files.changed() if self._settings.watch else []
+        if changes:
+            log.info("the schedule files were changed: %s", _some(changes))
+            self._apply_change()
+        return bool(changes)
 
     def _apply_at_start(self, session: Session) -> None:
         """Broken files are no reason to stand still when older ones rule; when none do, they are."""
@@ -106,9 +118,9 @@ class ClockService:
             _complain(NOT_APPLIED, error)
 
     def _apply_change(self) -> None:
-        """Apply what the files hold now; a database that is away is waited for, unless something else is to be done."""
+        """Apply what the files hold now; a database that is away is waited for."""
         failures = 0
-        while not self._stop.asked and not self._reload_asked:
+        while not self._stop.asked:
             try:
                 reading = self._files.read()
                 if reading is None:
@@ -194,7 +206,7 @@ def _warn_of_unknown_tasks(session: Session, files: FileSet) -> None:
 def _complain(what: str, error: Exception) -> None:
     """An error of many lines, a record a line: the log escapes what would break a line."""
     log.error("%s:", what)
-    for line in str(error).splitlines():
+    for line in (str(error) or repr(error)).splitlines():
         log.error("%s", line)
 
 
