@@ -107,7 +107,7 @@ class ClockService:
         except ScheduleFileError as error:
             if not schedules.applied_contents(session, self._settings.set):
                 raise
-            _complain("the schedule files are broken, so the ones applied before stay in force", error)
+            _complain("the schedule files cannot be applied, so the ones applied before stay in force", error)
         else:
             _report(applied, self._settings.set)
 
@@ -119,16 +119,12 @@ class ClockService:
 
     def _apply_change(self) -> None:
         """Apply what the files hold now; a database that is away is waited for."""
+        # Read once, while they stand still: what changes meanwhile is the next change.
+        reading = self._files.read()
         failures = 0
         while not self._stop.asked:
             try:
-                reading = self._files.read()
-                if reading is None:
-                    raise ScheduleFileError([_nothing_left(self._settings)])
-                if reading.files.ok and not reading.empty and reading.files.content_hash == self._meaning:
-                    log.info("the schedule files mean what they meant before")
-                else:
-                    self._apply_once(reading)
+                self._apply_if_new(reading)
                 return
             except ScheduleFileError as error:
                 _complain(NOT_APPLIED, error)
@@ -138,6 +134,14 @@ class ClockService:
                     _complain("the changed schedule files cannot be applied now, which is tried again and again", error)
                 failures += 1
                 self._watcher_wakeup.wait(max(LOOK_EVERY, backoff(failures, RETRY_LIMIT)))
+
+    def _apply_if_new(self, reading: Reading | None) -> None:
+        if reading is None:
+            raise ScheduleFileError([_nothing_left(self._settings)])
+        if reading.files.ok and not reading.empty and reading.files.content_hash == self._meaning:
+            log.info("the schedule files mean what they meant before")
+        else:
+            self._apply_once(reading)
 
     def _apply_once(self, reading: Reading | None) -> None:
         session = self._connect()
