@@ -71,7 +71,7 @@ def measure(url: str, count: int, due: int, idle: float) -> dict[str, float]:
     day = schedules.database_now(session).replace(microsecond=0)
     app.schedules.put_many(declared(1_000, 0, day + timedelta(hours=12)))
     found["look_ms_1000"] = cost_of_a_look(session)
-    at = day + timedelta(seconds=AHEAD + count / 15_000)
+    at = day + timedelta(seconds=AHEAD + count // 15_000)
     begun = time.perf_counter()
     app.schedules.put_many(declared(count, due, at))
     found["put_s"] = time.perf_counter() - begun

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -63,6 +63,15 @@ class Session:
         """Execute a statement whose columns are the fields of `row`."""
         with self.conn.cursor(row_factory=class_row(row)) as cursor:
             return cursor.execute(query(statement, self.schema), params or None).fetchall()
+
+    def copy_in(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Send rows to the COPY statement named `subject.verb`; never on the connection that holds the leader's lock.
+
+        A COPY that stalls is not covered by the timeouts of a session.
+        """
+        with self.conn.cursor() as cursor, cursor.copy(query(statement, self.schema)) as copy:
+            for row in rows:
+                copy.write_row(row)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

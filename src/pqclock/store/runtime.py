@@ -155,7 +155,7 @@ def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
         "key": schedule.key,
         "source": SOURCE,
         "state": state_of(schedule),
-        "definition": _definition(schedule),
+        "definition": schedule.to_definition(),
         "planned_to": planned_to,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -190,9 +190,19 @@ def lock_known(session: Session, set_name: str, keys: Iterable[str]) -> list[Kno
     return session.fetch(KnownSchedule, "schedules.lock_known", set_name=set_name, keys=list(keys))
 
 
-def add(session: Session, set_name: str | None, rows: Sequence[dict[str, Any]], now: datetime) -> None:
-    """Insert schedules: key, source, state, definition, planned_to each."""
-    session.run("schedules.add", set_name=set_name, rows=json.dumps(rows, default=_instant), now=now)
+def add(session: Session, set_name: str | None, rows: Iterable[Mapping[str, Any]], now: datetime) -> None:
+    """Insert schedules, in the order of their keys: key, source, state, definition, planned_to each."""
+    by_key = sorted(rows, key=lambda row: str(row["key"]))
+    session.copy_in(
+        "schedules.add",
+        (
+            (
+                *(row["key"], set_name, row["source"], row["state"], json.dumps(row["definition"], default=dict)),
+                *(row["planned_to"], now, row["planned_to"], now, now),
+            )
+            for row in by_key
+        ),
+    )
 
 
 def move(session: Session, rows: Sequence[dict[str, Any]]) -> None:

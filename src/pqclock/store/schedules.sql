@@ -178,11 +178,8 @@ ORDER BY s.id FOR UPDATE
 SELECT coalesce(%(now)s::timestamptz, clock_timestamp())
 
 -- name: add
-INSERT INTO {schema}.schedule (
-    key, set_name, source, state, definition, planned_to, watermark, plan_at, created_at, updated_at)
-SELECT a.key, %(set_name)s, a.source, a.state, a.definition, a.planned_to, %(now)s, a.planned_to, %(now)s, %(now)s
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS a (key text, source text, state text, definition jsonb, planned_to timestamptz)
-ORDER BY a.key
+COPY {schema}.schedule (
+    key, set_name, source, state, definition, planned_to, watermark, plan_at, created_at, updated_at) FROM STDIN
 
 -- name: move
 -- The same definition at another place of the files.
