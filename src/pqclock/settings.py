@@ -131,6 +131,10 @@ class Settings:
     clock_database_url: str | None = _setting(
         None, Spec(check_database_url, _ADDRESS, "The clock's direct address, past a pooler.", "URL", secret=True)
     )
+    allow_session_pooler: bool = _setting(
+        False,
+        Spec(_switch, "true or false", "Allow a pooler in session mode before the clock.", "true|false", switch=True),
+    )
     schema: str = _setting(
         "pqclock", Spec(_matching(_SCHEMA), _SCHEMA_WORDS, "The schema that holds the tables.", "NAME")
     )

@@ -65,6 +65,23 @@ def test_a_fresh_database_has_warnings(examined: Examined) -> None:
     assert "pqclock worker" in found["workers"][1]
 
 
+@pytest.mark.parametrize(("skew", "state"), [(0.2, "ok"), (-3.0, "warning"), (45.0, "problem")])
+def test_clocks_whose_machines_are_off_the_databases_time(
+    database: Any, examined: Examined, skew: float, state: str
+) -> None:
+    clock = processes.register(database.session, "clock", pid=7, host="box", code_version="1")
+    processes.beat(database.session, clock, skew=skew)
+    found = examined()["clocks' time"]
+    assert found[0] == state and (state == "ok" or f"box:7 by {skew:+.1f} s" in found[1])
+
+
+def test_a_last_beat_in_the_future(database: Any, examined: Examined) -> None:
+    lead(database)
+    database.session.conn.execute("UPDATE pqclock.leader SET beat_at = clock_timestamp() + interval '1 hour'")
+    found = examined(1)["clock"]
+    assert found[0] == "problem" and "set back" in found[1]
+
+
 def test_passwords_are_not_shown(command: Command) -> None:
     url = "postgresql://ada:secret123@127.0.0.1:1/db"
     done = command("doctor", PQCLOCK_DATABASE_URL=url, PQCLOCK_CLOCK_DATABASE_URL=url)
@@ -94,6 +111,10 @@ def test_poolers(database: Any, examined: Examined) -> None:
         assert found["pooler"][0] == found["clock's address"][0] == "ok"
         found = examined(1, PQCLOCK_DATABASE_URL=database.url, PQCLOCK_CLOCK_DATABASE_URL=pooler.url)
         assert found["pooler"][0] == "ok" and found["clock's address"][0] == "problem"
+        allowed = {"PQCLOCK_ALLOW_SESSION_POOLER": "yes"}
+        assert examined(PQCLOCK_DATABASE_URL=pooler.url, **allowed)["pooler"][0] == "ok"
+        found = examined(PQCLOCK_DATABASE_URL=database.url, PQCLOCK_CLOCK_DATABASE_URL=pooler.url, **allowed)
+        assert found["clock's address"][0] == "ok"
 
 
 def test_a_silent_leader(database: Any, examined: Examined) -> None:

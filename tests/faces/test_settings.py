@@ -59,7 +59,7 @@ def test_every_setting_has_flag_and_variable(name: str, tmp_path: Path) -> None:
     texts = {
         "database_url": URL, "clock_database_url": "host=db user=alice", "schedules": "a.toml", "app": "shop.jobs:app",
         "queues": "mice:2;elephants:1", "processes": "4", "stop_timeout": "1m", "wait": "500ms",
-        "log_format": "JSON", "log_level": "DEBUG", "watch": "Yes",
+        "log_format": "JSON", "log_level": "DEBUG", "watch": "Yes", "allow_session_pooler": "yes",
     }  # fmt: skip
     text = texts.get(name, "other")
     by_flag = load({name: text}, environ={}, folder=tmp_path)
@@ -172,3 +172,18 @@ def test_a_password_that_takes_the_address_apart_is_refused_and_not_shown(passwo
     with pytest.raises(SettingsError, match="%40") as refused:
         load({"database_url": f"postgresql://me:{password}@127.0.0.1:5432/shop"}, environ={})
     assert password not in str(refused.value)
+
+
+@pytest.mark.parametrize(("given", "read"), [("1", True), ("TRUE", True), ("on", True), ("0", False), ("no", False)])
+def test_a_switch_is_read_in_the_words_of_shells(tmp_path: Path, given: str, read: bool) -> None:
+    settings = load(environ={"PQCLOCK_ALLOW_SESSION_POOLER": given}, folder=tmp_path)
+    assert settings.allow_session_pooler is read
+
+
+def test_a_switch_is_a_flag_a_variable_and_a_truth_value_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "pqclock.toml").write_text("allow_session_pooler = true\n")
+    assert load(environ={}, folder=tmp_path).allow_session_pooler
+    assert not load(environ={"PQCLOCK_ALLOW_SESSION_POOLER": "false"}, folder=tmp_path).allow_session_pooler
+    assert load({"allow_session_pooler": True}, environ={}, folder=tmp_path).allow_session_pooler
+    (fault,) = faults_of(tmp_path, environ={"PQCLOCK_ALLOW_SESSION_POOLER": "maybe"})
+    assert fault == "PQCLOCK_ALLOW_SESSION_POOLER: 'maybe' is not allowed: use true or false"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pqclock.alarms import LATE
 from pqclock.clock.caretaker import SLICE
 from pqclock.clock.leader import PROMOTE_SLICE
 from pqclock.store.database import query
@@ -50,6 +51,7 @@ HOT: list[tuple[str, dict[str, Any], str]] = [
     ("schedules.due", {"before": NOW + DAY, "limit": 200, **NONE_BROKEN}, "schedule_plan"),
     ("schedules.earliest", NONE_BROKEN, "schedule_plan"),
     ("schedules.insert_ticks", {"epoch": 1, "cursors": CURSORS, "entries": "[]", "now": NOW}, "schedule_pkey"),
+    ("leadership.pulse", {"late": LATE}, "schedule_plan"),
 ]
 
 
@@ -67,6 +69,12 @@ def test_hot_statements_walk_their_indexes(database: Database) -> None:
         assert f"using {index} on" in plan, f"{statement}\n{plan}"
         assert "Seq Scan on job" not in plan, f"{statement}\n{plan}"
         assert "Seq Scan on schedule" not in plan, f"{statement}\n{plan}"
+
+
+def test_the_look_for_a_late_schedule_reads_only_late_ones(database: Database) -> None:
+    database.session.conn.execute(SCHEDULES.encode(), {"now": NOW})
+    database.session.conn.execute("ANALYZE pqclock.schedule")
+    assert "Index Cond: (next_tick < " in explained(database, "leadership.pulse", {"late": LATE})
 
 
 def test_a_rescue_reads_only_what_runs(database: Database) -> None:

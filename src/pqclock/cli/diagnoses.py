@@ -8,6 +8,7 @@ from datetime import timedelta
 from pqclock.cli.moments import span
 from pqclock.cli.verdicts import Result, ok, problem, some, warning
 from pqclock.cli.zones import check_zones
+from pqclock.clock.skew import REFUSE_ABOVE
 from pqclock.errors import ArgumentError
 from pqclock.store import health, migrate
 from pqclock.store.database import Session
@@ -109,6 +110,10 @@ def _clock(session: Session) -> Result:
         judge = problem if clock.schedules else warning
         return judge("no clock leads, so no schedule ticks: start one with `pqclock` or `pqclock clock`")
     leader = f"{clock.host}:{clock.pid}, term {clock.epoch}"
+    if clock.beat_age < -LEADER_SILENCE:
+        return problem(
+            f"the last beat, of {leader}, is {span(-clock.beat_age)} in the future: the database's clock was set back"
+        )
     if clock.beat_age > LEADER_SILENCE:
         return problem(
             f"the leader {leader} has not beaten for {span(clock.beat_age)}: look at its log, or start a clock"
@@ -116,6 +121,15 @@ def _clock(session: Session) -> Result:
     if clock.behind is not None and clock.behind > _BEHIND:
         return problem(f"the leader {leader} plans {span(clock.behind)} late: look at its log")
     return ok(f"{leader} leads {clock.schedules:,} schedules, beat {span(clock.beat_age)} ago")
+
+
+def _clock_times(session: Session) -> Result:
+    off = health.skews(session, _SKEW)
+    if not off:
+        return ok(f"no clock's machine is further than {span(_SKEW)} from the database's time")
+    told = "; ".join(f"{one.host}:{one.pid} by {one.skew:+,.1f} s" for one in off[:_SHOWN])
+    judge = problem if any(abs(one.skew) > REFUSE_ABOVE for one in off) else warning
+    return judge(f"machines of clocks are off the database's time, {told}: set them and the database's by NTP")
 
 
 def _workers(session: Session) -> Result:
@@ -200,6 +214,7 @@ CHECKS: tuple[tuple[str, Callable[[Session], Result], bool], ...] = (
     ("privileges", _privileges, True),
     ("partitions", _partitions, True),
     ("clock", _clock, True),
+    ("clocks' time", _clock_times, True),
     ("workers", _workers, True),
     ("queues", _queues, True),
     ("zones", check_zones, True),

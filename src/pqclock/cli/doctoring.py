@@ -22,7 +22,7 @@ _LENGTH = 600
 
 
 @click.command(epilog=EXIT_CODES)
-@asking("database_url", "clock_database_url", "schema", "schedules", multiple=("schedules",))
+@asking("database_url", "clock_database_url", "allow_session_pooler", "schema", "schedules", multiple=("schedules",))
 def doctor(asked: Asked) -> int:
     """Check settings, address, server, schema, rights, clock, workers and queues; the code is 1 with problems.
 
@@ -118,14 +118,14 @@ def _addressed(settings: Settings, url: str) -> Iterator[Check]:
     yield _guarded("connection", lambda: _connect(url, settings.schema, sessions))
     try:
         for session in sessions:
-            yield _guarded("pooler", partial(_pooler, session, clock_url))
+            yield _guarded("pooler", partial(_pooler, session, settings, url))
             yield _guarded("keepalives", _reading(session, _keepalives))
             yield from _connected(session)
     finally:
         for session in sessions:
             session.close()
     if clock_url is not None and clean_url(clock_url) != clean_url(url):
-        yield _guarded("clock's address", lambda: _clock_address(clock_url, settings.schema))
+        yield _guarded("clock's address", lambda: _clock_address(clock_url, settings))
 
 
 def _connect(url: str, schema: str, sessions: list[Session]) -> Result:
@@ -140,42 +140,43 @@ def _connect(url: str, schema: str, sessions: list[Session]) -> Result:
     )
 
 
-def _pooler(session: Session, clock_url: str | None) -> Result:
-    from pqclock.store import health
+def _pooler(session: Session, settings: Settings, url: str) -> Result:
+    from pqclock.store import poolers
 
-    if health.is_direct(session):
+    if poolers.is_direct(session):
         return ok("none: the address is the server's own")
-    if clock_url is not None:
+    if settings.clock_database_url is not None:
         return ok("there is one; the clock has an address of its own")
+    if settings.allow_session_pooler:
+        poolers.refuse_unless_stable(session, url, allow=True)
+        return ok("there is one that keeps sessions apart, and --allow-session-pooler is given")
     return problem(
         "the clock does not start behind a pooler: set PQCLOCK_CLOCK_DATABASE_URL to the server's own address"
     )
 
 
 def _keepalives(session: Session) -> Result:
-    from pqclock.store import health
+    from pqclock.store import poolers
 
     # A pooler's connection to the server is its own affair.
     return (
-        check_keepalives(session) if health.is_direct(session) else ok("the pooler's affair, but for the clock's own")
+        check_keepalives(session) if poolers.is_direct(session) else ok("the pooler's affair, but for the clock's own")
     )
 
 
-def _clock_address(url: str, schema: str) -> Result:
-    from pqclock.store import health
+def _clock_address(url: str, settings: Settings) -> Result:
+    from pqclock.store import poolers
     from pqclock.store.database import connect, describe_url
 
-    session = connect(url, schema, "doctor", prepare_threshold=None)
+    session = connect(url, settings.schema, "doctor", prepare_threshold=None)
     try:
-        if health.is_direct(session):
+        if poolers.is_direct(session):
             state, message = _reading(session, check_keepalives)()
             return state, f"{describe_url(url)} is the server's own; keepalives: {message}"
+        poolers.refuse_unless_stable(session, url, allow=settings.allow_session_pooler)
     finally:
         session.close()
-    return problem(
-        f"{describe_url(url)} is a pooler, behind which the clock does not start: "
-        "set PQCLOCK_CLOCK_DATABASE_URL to the server's own address"
-    )
+    return ok(f"{describe_url(url)} is a pooler that keeps sessions, and --allow-session-pooler is given")
 
 
 def _connected(session: Session) -> Iterator[Check]:

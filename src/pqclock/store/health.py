@@ -55,6 +55,15 @@ class ClockState:
 
 
 @dataclass(frozen=True, slots=True)
+class SkewState:
+    """A clock, and by how many seconds its machine's clock is ahead of the database's."""
+
+    host: str
+    pid: int
+    skew: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerState:
     """A worker, the pools it works, and when it was last heard of."""
 
@@ -116,12 +125,6 @@ def known(session: Session, set_name: str, keys: Iterable[str]) -> list[KnownSch
 def behind(session: Session, now: datetime, limit: int = MOST) -> list[DueSchedule]:
     """The schedules with ticks that should have been planned by now."""
     return session.fetch(DueSchedule, "health.behind", now=now, limit=limit)
-
-
-def is_direct(session: Session) -> bool:
-    """Whether the backend that answers is the one that was connected to; behind a pooler it is another."""
-    row = session.conn.execute("SELECT pg_backend_pid()").fetchone()
-    return row is not None and row[0] == session.conn.info.backend_pid
 
 
 def keepalives(session: Session) -> Keepalives | None:
@@ -188,6 +191,11 @@ def strays(session: Session, limit: int = MOST) -> list[tuple[str, int]]:
 def clock(session: Session) -> ClockState:
     """The leader, and how far planning is behind."""
     return session.fetch(ClockState, "health.clock")[0]
+
+
+def skews(session: Session, limit: timedelta) -> list[SkewState]:
+    """The clocks whose machine is further from the database's time than this."""
+    return session.fetch(SkewState, "health.skews", limit=limit.total_seconds())
 
 
 def workers(session: Session) -> list[WorkerState]:

@@ -83,6 +83,12 @@ SELECT l.epoch, p.host, p.pid, clock_timestamp() - l.beat_at AS beat_age,
           AND (s.paused_until IS NULL OR s.paused_until <= now())) AS behind
 FROM {schema}.leader AS l LEFT JOIN {schema}.process AS p ON p.id = l.process_id
 
+-- name: skews
+-- Clocks whose machine's time differs much from the database's, as they last measured it.
+SELECT p.host, p.pid, p.skew FROM {schema}.process AS p
+WHERE p.kind = 'clock' AND abs(p.skew) > %(limit)s AND p.beat_at > clock_timestamp() - interval '10 seconds'
+ORDER BY abs(p.skew) DESC LIMIT 100
+
 -- name: workers
 -- Workers by how long ago they were last heard of, and the pools that they work.
 SELECT p.id, p.host, p.pid, coalesce(p.doing, '') AS doing, clock_timestamp() - p.beat_at AS beat_age

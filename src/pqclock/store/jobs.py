@@ -191,7 +191,7 @@ def stand_in(session: Session, limit: int, now: datetime | None = None, *, silen
     Gives the number of jobs made ready, None when there was no need. Only ticks need the leader.
     """
     with session.transaction():
-        needed = session.run("jobs.try_stand_in", silence=LEADER_SILENCE, now=now).fetchone()
+        needed = session.run("leadership.try_stand_in", silence=LEADER_SILENCE, now=now).fetchone()
         if needed is None or not needed[0]:
             return None
         promotion = promote(session, limit, now)

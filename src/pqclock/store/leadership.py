@@ -7,9 +7,9 @@ ever used on one direct connection, which is never pooled: to give up the lock i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from pqclock.errors import Refused
+from pqclock.store import poolers
 from pqclock.store.database import Session, connect
 
 # The first half of the two-part key of the advisory lock; the second is a hash of the schema's name.
@@ -28,23 +28,59 @@ _SESSION_SETTINGS = {
 }
 
 
+# How our clocks name their sessions in pg_stat_activity.
+CLOCK_SESSION = "pqclock clock"
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The database session that holds the lock."""
+    """The database session that holds the lock; None is what this role may not see."""
 
     pid: int
     usename: str | None
     application_name: str | None
+    client_addr: str | None
+    backend_start: datetime | None
+    state: str | None
+    state_change: datetime | None
+    same_role: bool | None
+
+    @property
+    def is_clock(self) -> bool:
+        """Whether it calls itself a clock of pqclock."""
+        return (self.application_name or "").startswith(CLOCK_SESSION)
 
 
-def connect_direct(url: str, schema: str, role: str) -> Session:
-    """Open the clock's own connection, and make sure that it is direct.
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The database's time, the leader row, its process, and the late schedule that has waited longest for planning."""
 
-    Raises Refused behind a transaction pooler, where a session lock means nothing.
+    now: datetime
+    epoch: int
+    beat_at: datetime | None
+    backend_pid: int | None
+    host: str | None
+    pid: int | None
+    schedules: bool
+    waiting_key: str | None
+    waits_since: datetime | None
+
+    @property
+    def clock_expected(self) -> bool:
+        """Whether somebody should lead: one has, or there is something to tick."""
+        return self.epoch > 0 or self.schedules
+
+
+def connect_direct(url: str, schema: str, role: str, *, allow_session_pooler: bool = False) -> Session:
+    """Open the clock's own connection, and make sure that the session is its own.
+
+    Raises Refused behind a pooler, where a session lock may mean nothing; with `allow_session_pooler` only behind one
+    that is seen to share its sessions.
     """
     session = connect(url, schema, role, target_session_attrs="read-write", prepare_threshold=None)
     try:
-        _refuse_pooler(session)
+        if not poolers.is_direct(session):
+            poolers.refuse_unless_stable(session, url, allow=allow_session_pooler)
         for name, value in _SESSION_SETTINGS.items():
             session.conn.execute("SELECT set_config(%s, %s, false)", [name, value])
     except BaseException:
@@ -52,15 +88,6 @@ def connect_direct(url: str, schema: str, role: str) -> Session:
         raise
     session.conn.prepare_threshold = 5
     return session
-
-
-def _refuse_pooler(session: Session) -> None:
-    row = session.conn.execute("SELECT pg_backend_pid()").fetchone()
-    if row is None or row[0] != session.conn.info.backend_pid:
-        raise Refused(
-            "the clock reaches PostgreSQL through a pooler, where the leader's lock would be shared or lost: "
-            "set PQCLOCK_CLOCK_DATABASE_URL to the server's direct address"
-        )
 
 
 def try_lock(session: Session) -> bool:
@@ -73,6 +100,23 @@ def holder(session: Session) -> Holder | None:
     """Who holds the leader's lock now."""
     rows = session.fetch(Holder, "leadership.holder", classid=LOCK_CLASS)
     return rows[0] if rows else None
+
+
+def pulse(session: Session, late: timedelta) -> Pulse:
+    """Whether somebody leads, and whether a tick waits longer than `late` to be planned."""
+    return session.fetch(Pulse, "leadership.pulse", late=late)[0]
+
+
+def terminate(session: Session, holder: Holder, seen: Pulse) -> bool:
+    """End the session of a leader that does not beat, unless it, or another, has beaten since `seen`.
+
+    Only one of our own role that is a clock's. Raises DatabaseError where the role may not.
+    """
+    row = session.run(
+        "leadership.terminate",
+        classid=LOCK_CLASS, pid=holder.pid, clock=CLOCK_SESSION, epoch=seen.epoch, beat_at=seen.beat_at,
+    ).fetchone()  # fmt: skip
+    return bool(row and row[0])
 
 
 def elect(session: Session, process_id: int, now: datetime | None = None) -> int:

@@ -30,9 +30,14 @@ def register(
     return int(row[0])
 
 
-def beat(session: Session, process_id: int, now: datetime | None = None) -> datetime | None:
-    """Show that the process lives; gives the database's time, or None when it was declared dead meanwhile."""
-    row = session.run("processes.beat", id=process_id, now=now).fetchone()
+def beat(
+    session: Session, process_id: int, now: datetime | None = None, *, skew: float | None = None
+) -> datetime | None:
+    """Show that the process lives; gives the database's time, or None when it was declared dead meanwhile.
+
+    `skew` is by how many seconds its machine's clock is ahead, where it was measured.
+    """
+    row = session.run("processes.beat", id=process_id, skew=skew, now=now).fetchone()
     return row[0] if row else None
 
 

@@ -6,7 +6,7 @@ RETURNING id
 
 -- name: beat
 -- Gives the database's time; no row when the process was declared dead and its jobs were given to others.
-UPDATE {schema}.process AS p SET beat_at = m.now
+UPDATE {schema}.process AS p SET beat_at = m.now, skew = %(skew)s
 FROM (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now) AS m
 WHERE p.id = %(id)s AND p.beat_at > 'epoch'
 RETURNING m.now

@@ -10,16 +10,23 @@ CREATE TABLE {schema}.process (
     token         text,
     started_at    timestamptz NOT NULL,
     beat_at       timestamptz NOT NULL,
+    skew          double precision,
     CONSTRAINT process_kind_is_known CHECK (kind IN ('clock', 'worker'))
 ) WITH (fillfactor = 50);
+
+COMMENT ON COLUMN {schema}.process.skew IS
+    'by how many seconds the clock of the process''s machine is ahead of the database''s; null when it was not measured';
 
 CREATE TABLE {schema}.leader (
     only_row      boolean PRIMARY KEY DEFAULT true,
     epoch         bigint NOT NULL,
     process_id    bigint,
+    backend_pid   integer,
     elected_at    timestamptz,
     beat_at       timestamptz,
     CONSTRAINT one_leader CHECK (only_row)
 ) WITH (fillfactor = 50);
+
+COMMENT ON COLUMN {schema}.leader.backend_pid IS 'the server process of the session that was elected';
 
 INSERT INTO {schema}.leader (epoch) VALUES (0);
