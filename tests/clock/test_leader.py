@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pqclock import loop
 from pqclock.clock import leader as leader_module
 from pqclock.clock.leader import Leader, TermOver
 from pqclock.store import jobs, leadership, processes, schedules
@@ -65,6 +66,8 @@ def test_a_step_of_the_databases_clock_begins_the_watch_anew(
         return None if now is None else now + timedelta(hours=1)
 
     monkeypatch.setattr(leadership, "beat", stepped)
+    here = loop.now
+    monkeypatch.setattr(loop, "now", lambda: here() + timedelta(hours=1))
     monkeypatch.setattr(leader_module, "BEAT_EVERY", 0.0)
     office._next_beat = 0.0
     office.turn()

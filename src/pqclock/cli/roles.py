@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pqclock.supervisor import Child, Supervisor
 
 _DATABASE = ("database_url", "schema", "wait")
-_CLOCK = ("clock_database_url", "set", "schedules", "watch")
+_CLOCK = ("clock_database_url", "allow_session_pooler", "set", "schedules", "watch")
 _WORKER = ("app", "queues", "processes", "stop_timeout")
 _LOG = ("log_format", "log_level")
 
@@ -42,9 +42,10 @@ def clock(asked: Asked, supervised: bool) -> int:
     from pqclock import signals
     from pqclock.clock.service import ClockService
     from pqclock.store.processes import TOKEN_VARIABLE
+    from pqclock.watchdog import end_process
 
     address = _prepare(asked.settings)
-    service = ClockService(asked.settings, address)
+    service = ClockService(asked.settings, address, on_hang=end_process)
     signals.on_stop(service.stop)
     signals.on_hangup(service.reload)
     if supervised:
@@ -166,6 +167,8 @@ def clock_child(settings: Settings) -> Child:
     from pqclock.supervisor import Child
 
     flags = ["--set", settings.set, "--watch" if settings.watch else "--no-watch"]
+    if settings.allow_session_pooler:
+        flags.append("--allow-session-pooler")
     for path in declared_paths(settings):
         flags += ["--schedules", path]
     return Child("clock", _command("clock", settings, *flags))

@@ -10,12 +10,14 @@ import time
 
 from pqclock import __version__
 from pqclock.clock.caretaker import PartitionKeeper
-from pqclock.clock.leader import Leader, TermOver
+from pqclock.clock.leader import Leader, TermOver, Untrusted
+from pqclock.clock.lookout import Lookout, describe
 from pqclock.errors import Refused
 from pqclock.loop import Wakeup, backoff
 from pqclock.store import leadership, processes
 from pqclock.store.database import CONNECTION_LOST, TRY_AGAIN, Session
 from pqclock.store.listening import hear, listen
+from pqclock.watchdog import OnHang, Watchdog, report_hang
 
 log = logging.getLogger("pqclock.clock")
 
@@ -26,14 +28,26 @@ RESIGNATION_LASTS = 1.0
 BEAT_EVERY = 2.0
 RETRY_LIMIT = 0.5
 RETRY_TURN_AFTER = 0.05
+# Names that are looked up and several hosts that are tried take their time, and nothing is held meanwhile.
+CONNECT_MAY_TAKE = 50.0
 
 
 class Clock:
     """One clock: `run()` until `stop()`. `state` is `starting`, `standby` or `leading`."""
 
-    def __init__(self, url: str, schema: str = "pqclock") -> None:
+    def __init__(
+        self,
+        url: str,
+        schema: str = "pqclock",
+        *,
+        allow_session_pooler: bool = False,
+        on_hang: OnHang = report_hang,
+    ) -> None:
         self._url = url
         self._schema = schema
+        self._allow_session_pooler = allow_session_pooler
+        self._watchdog = Watchdog("clock", on_hang)
+        self._lookout = Lookout()
         self._wakeup = Wakeup()
         self._stopping = False
         self._failures = 0
@@ -48,6 +62,14 @@ class Clock:
 
     def run(self) -> None:
         """Follow and lead until stopped; a lost database is retried for ever. Raises Refused behind a pooler."""
+        self._watchdog.start()
+        try:
+            self._live_again_and_again()
+        finally:
+            self._watchdog.stop()
+            self._wakeup.close()
+
+    def _live_again_and_again(self) -> None:
         while not self._stopping:
             try:
                 self._live()
@@ -64,8 +86,8 @@ class Clock:
                 log.exception("the clock met an unexpected error and begins again")
             self.state, self.epoch = "starting", None
             if not self._stopping:
+                self._watchdog.enter("waiting to try again")
                 self._wakeup.wait(backoff(self._failures, RETRY_LIMIT))
-        self._wakeup.close()
 
     def _report(self, what: str, error: Exception) -> None:
         if self._failures == 0:
@@ -74,8 +96,13 @@ class Clock:
 
     def _live(self) -> None:
         """One life on one connection: stand by, lead, and leave in order."""
-        session = leadership.connect_direct(self._url, self._schema, "clock")
+        self._watchdog.enter("connecting to the database", CONNECT_MAY_TAKE)
+        session = leadership.connect_direct(
+            self._url, self._schema, "clock", allow_session_pooler=self._allow_session_pooler
+        )
         try:
+            self._watchdog.enter("entering the list of processes")
+            self._lookout.begin()
             listen(session)
             process_id = processes.register(
                 session, "clock", pid=os.getpid(), host=socket.gethostname(), code_version=__version__,
@@ -93,13 +120,16 @@ class Clock:
         """Try for the lock until it is ours; False when stopped before."""
         next_beat, look_closely_until = time.monotonic() + BEAT_EVERY, 0.0
         while not self._stopping:
-            if leadership.try_lock(session):
+            self._watchdog.enter("standing by")
+            self._lookout.look_if_due(session)
+            trusted = not self._lookout.skew.refuses
+            if trusted and leadership.try_lock(session):
                 return True
             if self.state != "standby":
                 self.state = "standby"
-                log.info("standing by: %s", _who_leads(session))
+                log.info("standing by: %s", _who_leads(session) if trusted else "this machine's clock is not trusted")
             if time.monotonic() >= next_beat:
-                processes.beat(session, process_id)
+                processes.beat(session, process_id, skew=self._lookout.skew.seconds)
                 next_beat = time.monotonic() + BEAT_EVERY
             closely = time.monotonic() < look_closely_until
             self._wakeup.wait(
@@ -111,22 +141,32 @@ class Clock:
         return False
 
     def _lead(self, session: Session, process_id: int) -> None:
+        self._watchdog.enter("beginning a term")
         epoch = leadership.elect(session, process_id)
         self.epoch, self.state = epoch, "leading"
         log.info("leading: term %s", epoch, extra={"epoch": epoch})
-        leader = Leader(session, epoch, process_id)
+        self._lookout.calm()
+        leader = Leader(session, epoch, process_id, self._lookout.skew)
         partition_keeper = PartitionKeeper(self._url, self._schema)
         partition_keeper.start()
         try:
             while not self._stopping:
                 self._sleep(session, leader, self._turn(leader))
-            processes.leave(session, process_id)
-            leadership.resign(session, epoch)
-            log.info("resigned: term %s", epoch)
+            self._resign(session, epoch, process_id)
+        except Untrusted:
+            self._resign(session, epoch, process_id)
+            raise
         finally:
             partition_keeper.stop()
 
+    def _resign(self, session: Session, epoch: int, process_id: int) -> None:
+        self._watchdog.enter("resigning")
+        processes.leave(session, process_id)
+        leadership.resign(session, epoch)
+        log.info("resigned: term %s", epoch)
+
     def _turn(self, leader: Leader) -> float:
+        self._watchdog.enter("a turn of the leader")
         try:
             return leader.turn()
         except TRY_AGAIN as error:
@@ -135,6 +175,7 @@ class Clock:
 
     def _sleep(self, session: Session, leader: Leader, seconds: float) -> None:
         """Sleep for so long, or until a notification or a stop that is a reason to turn."""
+        self._watchdog.enter("asleep", seconds)
         deadline = time.monotonic() + seconds
         while not self._stopping:
             heard = [leader.hear(payload) for payload in hear(session)]
@@ -149,7 +190,4 @@ class Clock:
 def _who_leads(session: Session) -> str:
     """Whose the lock is, in words; it is nobody's when it came free in between."""
     holder = leadership.holder(session)
-    if holder is None:
-        return "the leader has just left"
-    name = holder.application_name or "a session without a name"
-    return f"{name} of role {holder.usename} leads, with server process {holder.pid}"
+    return f"{describe(holder)} holds the lock" if holder else "the leader has just left"

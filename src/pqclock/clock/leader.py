@@ -6,8 +6,11 @@ import logging
 import time
 from datetime import datetime
 
+from pqclock import loop
+from pqclock.alarms import to_log
 from pqclock.clock import caretaker
 from pqclock.clock.planner import Planner
+from pqclock.clock.skew import Skew
 from pqclock.loop import DatabaseClock
 from pqclock.store import jobs, leadership, processes
 from pqclock.store.database import Session
@@ -25,15 +28,20 @@ class TermOver(Exception):
     """Another term has begun, or this one was ended: stop writing."""
 
 
+class Untrusted(TermOver):
+    """This machine's clock and the database's are so far apart that this one must not lead."""
+
+
 class Leader:
     """The one clock that inserts and promotes; `turn()` does one round and says how long to sleep."""
 
-    def __init__(self, session: Session, epoch: int, process_id: int) -> None:
+    def __init__(self, session: Session, epoch: int, process_id: int, skew: Skew | None = None) -> None:
         self._session = session
         self._epoch = epoch
         self._process_id = process_id
         self._planner = Planner(session, epoch)
         self._clock = DatabaseClock()
+        self._skew = Skew(to_log(log, logging.WARNING), to_log(log)) if skew is None else skew
         self._next_beat = 0.0
         self._next_tidy = 0.0
         self._watching_since = time.monotonic()
@@ -79,8 +87,12 @@ class Leader:
         now = leadership.beat(self._session, self._epoch)
         if now is None:
             raise TermOver(f"term {self._epoch} is over")
-        self._read_clock(now, sent, time.monotonic())
-        processes.beat(self._session, self._process_id)
+        here, received = loop.now(), time.monotonic()
+        self._read_clock(now, sent, received)
+        self._skew.measure(now, here, sent, received)
+        processes.beat(self._session, self._process_id, skew=self._skew.seconds)
+        if self._skew.refuses:
+            raise Untrusted(f"this machine's clock is {self._skew.seconds:+.0f} s off the database's")
         # A job that ended otherwise than by a worker tells nobody.
         self._release = True
         self._next_beat = time.monotonic() + BEAT_EVERY

@@ -14,9 +14,10 @@ from pqclock.loop import Stop, Wakeup, backoff
 from pqclock.rules.files import FileSet
 from pqclock.schedule_files import Reading
 from pqclock.settings import Settings
-from pqclock.store import leadership, migrate, schedules, tasks
+from pqclock.store import leadership, migrate, poolers, schedules, tasks
 from pqclock.store.database import DatabaseError, Session
 from pqclock.store.waiting import within
+from pqclock.watchdog import OnHang, report_hang
 
 log = logging.getLogger("pqclock.clock")
 
@@ -29,13 +30,18 @@ _SHOWN = 5
 
 
 class ClockService:
-    """A clock with its schedule files: `run()` until `stop()`; `reload()` applies the files again."""
+    """A clock with its schedule files: `run()` until `stop()`; `reload()` applies the files again.
 
-    def __init__(self, settings: Settings, address: Address) -> None:
+    `on_hang` is called by another thread when the clock's loop does not turn any more.
+    """
+
+    def __init__(self, settings: Settings, address: Address, on_hang: OnHang = report_hang) -> None:
         self._settings = settings
         self._address = address
         self._url = settings.clock_database_url or address.url
-        self._clock = Clock(self._url, settings.schema)
+        self._clock = Clock(
+            self._url, settings.schema, allow_session_pooler=settings.allow_session_pooler, on_hang=on_hang
+        )
         self._stop = Stop()
         self._stop.hand_over(self._clock.stop)
         self._files = ScheduleFiles(settings)
@@ -51,6 +57,11 @@ class ClockService:
         if session is None:
             return
         try:
+            if not poolers.is_direct(session):
+                log.warning(
+                    "the clock connects through a pooler: how soon a leader that hangs or vanishes loses its lock is now up "
+                    "to the pooler, whose own TCP settings hold; a direct address, PQCLOCK_CLOCK_DATABASE_URL, is safer"
+                )
             # Only the embedded server is ours to change unasked.
             if self._address.server is not None:
                 migrate.migrate(session)
@@ -75,7 +86,8 @@ class ClockService:
         self._watcher_wakeup.wake()
 
     def _connect(self) -> Session:
-        return leadership.connect_direct(self._url, self._settings.schema, "clock")
+        allowed = self._settings.allow_session_pooler
+        return leadership.connect_direct(self._url, self._settings.schema, "clock", allow_session_pooler=allowed)
 
     def _tend_files(self) -> None:
         while not self._stop.asked:

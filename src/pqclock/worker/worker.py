@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
-from pqclock.store import jobs, tasks
+from pqclock.store import jobs, leadership, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
@@ -58,6 +59,7 @@ class Worker:
         self._failures = 0
         self._has_worked = False
         self._connected_at = 0.0
+        self._switch = DeadMansSwitch(to_log(log))
         self._stands_in = False
         self._next_poll = 0.0
 
@@ -107,6 +109,7 @@ class Worker:
         tasks.publish(session, self._app.publication())
         self._presence.next_beat = self._next_poll = 0.0
         self._connected_at = time.monotonic()
+        self._switch.restart()
         while not self._stopping:
             if self._presence.beat_if_due(session):
                 self._give_strays_back(session)
@@ -140,11 +143,14 @@ class Worker:
         """Do what cannot wait while no clock leads. Silence is death only to one that has listened for a lease."""
         listened = time.monotonic() - self._connected_at
         done = jobs.stand_in(session, STAND_IN_SLICE, silent_too=listened > jobs.LEASE_LENGTH.total_seconds())
-        if done is None or listened < jobs.LEADER_SILENCE.total_seconds():
+        # The dead man's switch must outlive the clock: whoever is there looks whether one leads.
+        pulse = leadership.pulse(session, LATE)
+        self._switch.look(pulse, time.monotonic())
+        if done is None or pulse.clock_expected or listened < jobs.LEADER_SILENCE.total_seconds():
             self._stands_in = False
         elif not self._stands_in:
             self._stands_in = True
-            log.warning("no clock leads: no schedule ticks, and workers do what else it does; start `pqclock clock`")
+            log.warning("no clock leads, and none ever has: workers do what it does, but for ticks and partitions")
 
     def _listen(self, session: Session) -> None:
         for payload in hear(session):
