@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Database
+from pqclock import embedded
 from processes.fleet import Fleet
 
 
@@ -17,3 +18,13 @@ def fleet(tmp_path: Path, database: Database) -> Iterator[Fleet]:
     fleet = Fleet(tmp_path, database.url)
     yield fleet
     fleet.end()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[embedded.Server]:
+    """A server that a test may crash."""
+    folder = tmp_path / "own"
+    server = embedded.start(folder)
+    yield server
+    server.close()
+    embedded.erase(folder)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -58,16 +57,6 @@ def test_a_clock_behind_a_transaction_pooler_ends_with_4_and_names_the_setting(
         direct = fleet.start("clock", PQCLOCK_DATABASE_URL=pooler.url, PQCLOCK_CLOCK_DATABASE_URL=database.url)
         eventually(lambda: leader(database))
         assert direct.poll() is None
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[embedded.Server]:
-    """A server that a test may crash."""
-    folder = tmp_path / "own"
-    server = embedded.start(folder)
-    yield server
-    server.close()
-    embedded.erase(folder)
 
 
 def test_a_crash_of_the_server_loses_no_tick_and_no_job(own_server: embedded.Server, tmp_path: Path) -> None:
