@@ -137,6 +137,17 @@ def test_a_standby_that_comes_late_takes_the_databases_word_after_three_seconds(
     leader.close()
 
 
+def test_after_a_lost_connection_the_watch_begins_anew(database: Database, watch: Watch) -> None:
+    """In an outage nobody could beat."""
+    leader = a_holder(database.url, elected=True)
+    assert [watch.judge(float(at)) for at in range(6)] == [None] * 6
+    watch.lookout.begin()
+    assert [watch.judge(float(at)) for at in range(300, 306)] == [None] * 6
+    assert is_alive(database, leader)
+    assert watch.judge(308.0) is not None
+    leader.close()
+
+
 def test_one_that_has_just_won_is_not_ended_for_the_beat_of_the_one_before(database: Database, watch: Watch) -> None:
     first = a_holder(database.url, elected=True)
     database.session.conn.execute(BEAT.encode(), ["-1 hour"])

@@ -7,7 +7,9 @@ import signal
 import pytest
 
 from conftest import Database
+from pqclock.cli.roles import clock_child
 from pqclock.errors import Refused
+from pqclock.settings import Settings
 from pqclock.store import leadership, poolers
 from pqclock.store.database import connect
 from processes.bouncer import BINARY, Bouncer
@@ -61,6 +63,12 @@ def test_clocks_lead_and_follow_through_pgbouncer_in_session_mode(fleet: Fleet, 
         second.terminate()
         assert second.wait(5) == 0
         eventually(lambda: leadership.holder(database.session) is None)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_supervisor_hands_the_permission_on_to_its_clock(allowed: bool) -> None:
+    child = clock_child(Settings(allow_session_pooler=allowed))
+    assert ("--allow-session-pooler" in child.command) is allowed
 
 
 @real

@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from pqclock.store import jobs, processes
+from pqclock import alarms
+from pqclock.store import jobs, leadership, processes
 from pqclock.worker import presence
+from pqclock.worker import worker as worker_module
 from processes.fleet import eventually
 from worker.bench import Bench, messages, reply_lost
 
@@ -148,3 +150,35 @@ def test_a_beat_looks_for_strays_as_well(plain: Bench, monkeypatch: pytest.Monke
         )
     plain.comes_to(stray, "succeeded")
     assert processes.beat(plain.database.session, int(str(me))) is not None
+
+
+def test_a_worker_that_was_cut_off_watches_for_the_leader_anew(
+    plain: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In an outage nobody could beat: only silence that was watched on one connection counts."""
+    monkeypatch.setattr(worker_module, "POLL_EVERY", 0.05)
+    monkeypatch.setattr(alarms, "SILENCE", 1.0)
+    caplog.set_level(logging.INFO)
+    leadership.elect(plain.database.session, 1)
+
+    def silences() -> list[str]:
+        return [text for text in messages(caplog.records, logging.ERROR) if "no clock leads" in text]
+
+    looks: list[float] = []
+    look = alarms.DeadMansSwitch.look
+
+    def noted(switch: alarms.DeadMansSwitch, pulse: leadership.Pulse, at: float) -> None:
+        look(switch, pulse, at)
+        looks.append(at)
+
+    monkeypatch.setattr(alarms.DeadMansSwitch, "look", noted)
+    plain.start()
+    begun = time.monotonic()
+    while time.monotonic() - begun < 2.5:
+        seen = len(looks)
+        eventually(lambda n=seen: len(looks) > n + 2)  # type: ignore[misc]
+        eventually(lambda: plain.cut("worker"))
+    assert silences() == []
+    eventually(silences)
+    leadership.elect(plain.database.session, 1)
+    eventually(lambda: any(text.startswith("is over") for text in messages(caplog.records, logging.INFO)))

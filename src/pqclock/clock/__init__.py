@@ -9,4 +9,7 @@ leadership only saves work.
 One turn of the leader: beat, promote what is due, plan and insert the ticks up to the horizon, a bounded slice of
 caretaking, then sleep until the nearest of next due job, next planning and next beat. A notification or a signal only
 wakes the loop; the tables are the truth.
+
+Those that stand by look about every second at who holds the lock and whether it beats, and end a session that does not.
+The loop is itself watched by a thread, and a clock whose machine is far off the database's time does not lead.
 """
