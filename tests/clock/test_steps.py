@@ -75,9 +75,7 @@ class Stepped:
 
     def _more(self) -> bool:
         """Whether a tick within the low mark is not planned: the duties that are always due here keep no turn long."""
-        late = (
-            "SELECT 1 FROM pqclock.schedule WHERE state = 'active' AND next_tick <= clock_timestamp() + interval '25 s'"
-        )
+        late = "SELECT 1 FROM pqclock.schedule WHERE state = 'active' AND plan_at <= clock_timestamp() - interval '1 s'"
         return bool(self.session.conn.execute(late.encode()).fetchall())
 
     def ticks(self, key: str, outcome: str = "inserted") -> int:

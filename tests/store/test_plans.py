@@ -74,7 +74,7 @@ def test_hot_statements_walk_their_indexes(database: Database) -> None:
 def test_the_look_for_a_late_schedule_reads_only_late_ones(database: Database) -> None:
     database.session.conn.execute(SCHEDULES.encode(), {"now": NOW})
     database.session.conn.execute("ANALYZE pqclock.schedule")
-    assert "Index Cond: (next_tick < " in explained(database, "leadership.pulse", {"late": LATE})
+    assert "Index Cond: (plan_at < " in explained(database, "leadership.pulse", {"late": LATE})
 
 
 def test_a_rescue_reads_only_what_runs(database: Database) -> None:

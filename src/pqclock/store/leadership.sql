@@ -24,16 +24,16 @@ WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 2
 -- What tells whether somebody leads: the term and its last beat, and the schedule whose tick waits longest to be planned.
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT m.now, l.epoch, l.beat_at, l.backend_pid, p.host, p.pid,
-       (SELECT s.id FROM {schema}.schedule AS s WHERE s.state = 'active' ORDER BY s.next_tick LIMIT 1) IS NOT NULL AS schedules,
-       w.key AS waiting_key, w.next_tick AS waits_since
+       (SELECT s.id FROM {schema}.schedule AS s WHERE s.state = 'active' ORDER BY s.plan_at LIMIT 1) IS NOT NULL AS schedules,
+       w.key AS waiting_key, w.since AS waits_since
 FROM moment AS m CROSS JOIN {schema}.leader AS l
 LEFT JOIN {schema}.process AS p ON p.id = l.process_id
 LEFT JOIN (
-    SELECT s.key, s.next_tick FROM {schema}.schedule AS s
-    WHERE s.state = 'active' AND s.next_tick > s.planned_to
-      AND s.next_tick < (SELECT now - %(late)s::interval FROM moment)
-      AND (s.paused_until IS NULL OR s.paused_until <= (SELECT now FROM moment))
-    ORDER BY s.next_tick LIMIT 1
+    -- Planned well ahead of its next tick, or at once after a change: its time to be planned is not the later one.
+    SELECT s.key, coalesce(s.next_tick, s.plan_at) AS since FROM {schema}.schedule AS s
+    WHERE s.state = 'active' AND s.plan_at < (SELECT now - %(late)s::interval FROM moment)
+      AND coalesce(s.next_tick, s.plan_at) < (SELECT now - %(late)s::interval FROM moment)
+    ORDER BY s.plan_at LIMIT 1
 ) AS w ON true
 
 -- name: try_stand_in
