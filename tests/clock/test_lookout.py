@@ -11,10 +11,14 @@ import pytest
 
 from pqclock.alarms import LATE
 from pqclock.clock import lookout
+from pqclock.clock.applier import apply
 from pqclock.clock.lookout import Lookout
-from pqclock.store import leadership
+from pqclock.clock.planner import Planner
+from pqclock.rules.schedule import Schedule
+from pqclock.store import leadership, schedules
 from pqclock.store.database import Session, connect
 from processes.fleet import eventually
+from store.samples import DAY, MINUTE
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -202,3 +206,16 @@ def test_what_a_plain_role_may_not_see_is_said_to_be_unknown(database: Database,
     assert f"server process {stranger.conn.info.backend_pid}" in words and "this role may not see" in words
     plain.close()
     stranger.close()
+
+
+def test_a_schedule_that_is_planned_late_is_seen_until_it_is_planned(database: Database) -> None:
+    now = schedules.database_now(database.session)
+    daily = Schedule("daily", "mail", every=DAY)
+    apply(database.session, "default", "1", [daily], explicit=True, now=now - MINUTE)
+    seen = leadership.pulse(database.session, LATE)
+    assert (seen.waiting_key, seen.waits_since, seen.schedules) == ("daily", now - MINUTE, True)
+    assert leadership.pulse(database.session, 2 * MINUTE).waits_since is None
+    planner = Planner(database.session, leadership.elect(database.session, 1))
+    while planner.step(now).more:
+        pass
+    assert leadership.pulse(database.session, LATE).waits_since is None

@@ -15,7 +15,6 @@ import pytest
 
 from conftest import Database
 from pqclock import alarms, loop
-from pqclock.clock import leader as leader_module
 from pqclock.clock.applier import apply
 from pqclock.clock.leader import Leader, TermOver, Untrusted
 from pqclock.clock.lookout import Lookout
@@ -51,8 +50,6 @@ class Stepped:
         self.offset = timedelta()
         here = loop.now
         monkeypatch.setattr(loop, "now", lambda: here() + self.offset)
-        monkeypatch.setattr(leader_module, "BEAT_EVERY", 0.0)
-        monkeypatch.setattr(leader_module, "TIDY_EVERY", 0.0)
         self.process_id = processes.register(self.session, "clock", pid=1, host="box", code_version="1")
         self.leader = Leader(self.session, leadership.elect(self.session, self.process_id), self.process_id)
 
@@ -68,15 +65,16 @@ class Stepped:
         apply(self.session, "default", "1", entries, explicit=True)
         self.leader.hear("clock")
 
+    def turn(self) -> float:
+        """One turn, with a beat, which reads the clock."""
+        self.leader._next_beat = 0.0
+        return self.leader.turn()
+
     def turns(self) -> None:
         """Turn until there is nothing more to do at once."""
-        while self.leader.turn() == 0.0 and self._more():
+        self.turn()
+        while self.leader.turn() == 0.0:
             pass
-
-    def _more(self) -> bool:
-        """Whether a tick within the low mark is not planned: the duties that are always due here keep no turn long."""
-        late = "SELECT 1 FROM pqclock.schedule WHERE state = 'active' AND plan_at <= clock_timestamp() - interval '1 s'"
-        return bool(self.session.conn.execute(late.encode()).fetchall())
 
     def ticks(self, key: str, outcome: str = "inserted") -> int:
         counting = "SELECT coalesce(sum(count), 0)::int FROM pqclock.ticks WHERE schedule_key = %s AND outcome = %s"
@@ -130,7 +128,7 @@ def test_a_step_back_repeats_nothing_and_ticking_goes_on_where_planning_stood(st
     assert job_ids
     stepped.step(-HOUR)
     for _ in range(5):
-        stepped.leader.turn()
+        stepped.turn()
     assert stepped.database.rows("SELECT key, planned_to FROM pqclock.schedule") == planned
     assert stepped.database.rows("SELECT id FROM pqclock.jobs ORDER BY id") == job_ids
     assert stepped.database.rows("SELECT DISTINCT state FROM pqclock.jobs") == [("scheduled",)]
@@ -149,11 +147,11 @@ def test_jobs_that_lie_in_the_future_again_are_neither_lost_nor_run_early(steppe
     stepped.turns()
     waiting = len(stepped.database.rows("SELECT 1 FROM pqclock.job"))
     stepped.step(-HOUR)
-    stepped.leader.turn()
+    stepped.turn()
     worker = a_worker(stepped.session, stepped.now())
     assert claim(stepped.session, worker, now=stepped.now()) == []
     stepped.step(HOUR + 2 * MINUTE)
-    stepped.leader.turn()
+    stepped.turn()
     assert len(claim(stepped.session, worker, now=stepped.now())) >= waiting
 
 
@@ -166,7 +164,7 @@ def test_forward_and_back_again_repeats_nothing(stepped: Stepped) -> None:
     inserted = stepped.ticks("often")
     stepped.step(-HOUR)
     for _ in range(5):
-        stepped.leader.turn()
+        stepped.turn()
     assert stepped.ticks("often") == inserted
     stepped.step(HOUR + 2 * MINUTE)
     stepped.turns()
@@ -176,17 +174,17 @@ def test_forward_and_back_again_repeats_nothing(stepped: Stepped) -> None:
 
 def test_a_beat_in_the_future_is_none(stepped: Stepped) -> None:
     """The leader has gone, and the clock was set back: nobody may wait for an hour until its beat is old."""
-    stepped.leader.turn()
+    stepped.turn()
     assert jobs.stand_in(stepped.session, 100) is None
     stepped.step(-HOUR)
     assert jobs.stand_in(stepped.session, 100) is not None
     # One that lives beats by the new time.
-    stepped.leader.turn()
+    stepped.turn()
     assert jobs.stand_in(stepped.session, 100) is None
 
 
 def test_standbys_neither_end_nor_miss_a_leader_that_lives_through_a_step(stepped: Stepped) -> None:
-    stepped.leader.turn()
+    stepped.turn()
     eyes, switch = Lookout(), alarms.DeadMansSwitch(lambda told: pytest.fail(told.message))
     holding = stepped.database.connect("clock")
     assert leadership.try_lock(holding)
@@ -195,7 +193,7 @@ def test_standbys_neither_end_nor_miss_a_leader_that_lives_through_a_step(steppe
             if at in (20, 40):
                 stepped.step(-HOUR if at == 20 else HOUR)
             if at % 2 == 0:
-                stepped.leader.turn()
+                stepped.turn()
             pulse = leadership.pulse(stepped.session, alarms.LATE)
             switch.look(pulse, float(at))
             assert eyes.judge(stepped.session, leadership.holder(stepped.session), pulse, float(at)) is None
@@ -211,6 +209,6 @@ def test_where_the_machines_clock_does_not_go_along_the_leader_refuses(stepped: 
     stepped.step(by)
     stepped.offset = timedelta()
     with pytest.raises(Untrusted) as caught:
-        stepped.leader.turn()
+        stepped.turn()
     assert isinstance(caught.value, TermOver)
     assert stepped.ticks("often") == before
