@@ -132,8 +132,7 @@ class Settings:
         None, Spec(check_database_url, _ADDRESS, "The clock's direct address, past a pooler.", "URL", secret=True)
     )
     allow_session_pooler: bool = _setting(
-        False,
-        Spec(_switch, "true or false", "Allow a pooler in session mode before the clock.", "true|false", switch=True),
+        False, Spec(_switch, "true or false", "Let the clock use a session pooler.", "true|false", switch=True)
     )
     schema: str = _setting(
         "pqclock", Spec(_matching(_SCHEMA), _SCHEMA_WORDS, "The schema that holds the tables.", "NAME")

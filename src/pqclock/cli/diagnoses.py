@@ -17,6 +17,7 @@ from pqclock.store.partitions import AHEAD
 
 _OLDEST_SERVER = 140_000
 _SKEW = timedelta(milliseconds=500)
+_MACHINES = 5
 _LOOKS = 3
 _OLD = timedelta(minutes=10)
 _BEHIND = timedelta(seconds=30)
@@ -127,7 +128,7 @@ def _clock_times(session: Session) -> Result:
     off = health.skews(session, _SKEW)
     if not off:
         return ok(f"no clock's machine is further than {span(_SKEW)} from the database's time")
-    told = "; ".join(f"{one.host}:{one.pid} by {one.skew:+,.1f} s" for one in off[:_SHOWN])
+    told = "; ".join(f"{one.host}:{one.pid} by {one.skew:+,.1f} s" for one in off[:_MACHINES])
     judge = problem if any(abs(one.skew) > REFUSE_ABOVE for one in off) else warning
     return judge(f"machines of clocks are off the database's time, {told}: set them and the database's by NTP")
 
