@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 HOURLY = Schedule("a", "mail", cron="0 * * * *", source="a.toml:1")
 MINUTELY = Schedule("a", "mail", cron="* * * * *", source="a.toml:1")
-ROWS = "SELECT key, state, source, version, planned_to, plan_at FROM pqclock.schedule ORDER BY key"
+ROWS = (
+    "SELECT key, state, source, version, planned_to, plan_at + interval '1 minute' FROM pqclock.schedule ORDER BY key"
+)
 LEDGER = "SELECT tick, through, count, outcome, reason FROM pqclock.tick ORDER BY tick"
 
 

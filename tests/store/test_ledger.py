@@ -44,7 +44,7 @@ class Planned:
     def untouched(self) -> bool:
         """Nothing was written: no ledger row, no job, no cursor."""
         counts = "SELECT (SELECT count(*) FROM pqclock.tick) + (SELECT count(*) FROM pqclock.job)"
-        return self.database.value(counts) == 0 and self.database.rows(CURSOR) == [(NOW, None, NOW, NOW)]
+        return self.database.value(counts) == 0 and self.database.rows(CURSOR) == [(NOW, None, NOW - MINUTE, NOW)]
 
 
 def test_a_tick_becomes_a_row_of_the_ledger_and_a_job(database: Database) -> None:
@@ -190,6 +190,7 @@ def test_the_due_come_in_slices_the_earliest_first(database: Database) -> None:
         for n in range(4)
     ]
     schedules.add(database.session, "default", rows, NOW)
+    database.session.conn.execute("UPDATE pqclock.schedule SET plan_at = planned_to")
     assert [row.key for row in schedules.due(database.session, NOW - MINUTE, 2)] == ["k3", "k2"]
     assert [row.key for row in schedules.due(database.session, NOW - MINUTE, 10)] == ["k3", "k2", "k1"]
     assert schedules.earliest(database.session) == NOW - 3 * MINUTE

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HOURLY = Schedule("a", "mail", cron="0 * * * *")
 SECONDLY = Schedule("a", "mail", cron="* * * * * *")
-ROW = "SELECT state, set_name, source, version, planned_to, plan_at FROM pqclock.schedule WHERE key = 'a'"
+ROW = "SELECT state, set_name, source, version, planned_to, plan_at + interval '1 minute' FROM pqclock.schedule WHERE key = 'a'"
 LEDGER = "SELECT tick, through, count, outcome, reason FROM pqclock.tick ORDER BY tick"
 SKIPS = "SELECT tick, through, count, reason FROM pqclock.tick WHERE outcome <> 'inserted' ORDER BY tick"
 INSERTED = "SELECT tick FROM pqclock.tick WHERE outcome = 'inserted' ORDER BY tick"

@@ -9,17 +9,22 @@ from datetime import datetime
 from pqclock import loop
 from pqclock.alarms import to_log
 from pqclock.clock import caretaker
-from pqclock.clock.planner import Planner
+from pqclock.clock.planner import Planned, Planner
 from pqclock.clock.skew import Skew
 from pqclock.loop import DatabaseClock
 from pqclock.store import jobs, leadership, processes
 from pqclock.store.database import Session
+from pqclock.store.jobs import Promotion
 
 log = logging.getLogger("pqclock.clock")
 
 BEAT_EVERY = 2.0
 TIDY_EVERY = 2.0
-PROMOTE_SLICE = 5_000
+# What is due first becomes ready with the first slice: of many that are due together it must not wait for all.
+PROMOTE_SLICE = 500
+# Planning is put off while much is due, or something in so many seconds, but not more often than this in a row.
+MOMENT = 0.03
+PUT_OFF_AT_MOST = 4
 # A difference between the database's clock and the monotonic one, in seconds, that is no drift any more.
 STEP = 2.0
 
@@ -48,6 +53,7 @@ class Leader:
         self._plan_again_at: datetime | None = None
         self._replan = True
         self._release = True
+        self._put_off = 0
 
     def hear(self, payload: str) -> bool:
         """Take a notification; True when it is a reason to turn at once."""
@@ -66,19 +72,36 @@ class Leader:
         """Beat, promote, plan, tidy; gives the seconds until there is something to do. Raises TermOver."""
         self._beat_if_due()
         promotion = jobs.promote(self._session, PROMOTE_SLICE, release=self._release)
-        self._release = promotion.promoted == PROMOTE_SLICE
+        more = self._release = promotion.promoted >= PROMOTE_SLICE
         wakes = [promotion.next_run_at]
-        more = promotion.promoted == PROMOTE_SLICE
-        if self._replan or (self._plan_again_at is not None and self._plan_again_at <= promotion.now):
-            planned = self._planner.step(promotion.now)
-            if not planned.in_office:
-                raise TermOver(f"term {self._epoch} is over")
-            self._replan = planned.more
-            self._plan_again_at = planned.plan_again_at
-            wakes.append(planned.first_run_at)
+        if self._may_plan(promotion):
+            planned = self._plan(promotion.now)
+            wakes += [planned.first_run_at, planned.plan_again_at]
             more = more or planned.more
+        elif not self._put_off:
+            wakes.append(self._plan_again_at)
         more = self._tidy_if_due() or more
-        return 0.0 if more else self._sleep([*wakes, self._plan_again_at])
+        return 0.0 if more else self._sleep(wakes)
+
+    def _may_plan(self, promotion: Promotion) -> bool:
+        """Whether there is something to plan, and promotion does not go before it: that is what people wait for."""
+        if not self._replan and (self._plan_again_at is None or self._plan_again_at > promotion.now):
+            self._put_off = 0
+            return False
+        soon = promotion.next_run_at is not None and (promotion.next_run_at - promotion.now).total_seconds() < MOMENT
+        if (soon or promotion.promoted >= PROMOTE_SLICE) and self._put_off < PUT_OFF_AT_MOST:
+            self._put_off += 1
+            return False
+        self._put_off = 0
+        return True
+
+    def _plan(self, now: datetime) -> Planned:
+        planned = self._planner.step(now)
+        if not planned.in_office:
+            raise TermOver(f"term {self._epoch} is over")
+        self._replan = planned.more
+        self._plan_again_at = planned.plan_again_at
+        return planned
 
     def _beat_if_due(self) -> None:
         sent = time.monotonic()

@@ -22,6 +22,8 @@ log = logging.getLogger("pqclock.clock")
 # Ticks are inserted this far ahead of their time; a schedule is planned again when less than half of it is left, so
 # that one that ticks every second is planned every half minute.
 AHEAD = Ahead(timedelta(seconds=60), timedelta(seconds=30))
+# While more schedules wait than a slice takes, so many ticks of each: all have their next one before any has its last.
+CROWDED = 10
 # How many spans of missed ticks are looked at together.
 SPANS = 50
 # How long to leave alone what somebody else holds locked.
@@ -106,10 +108,11 @@ class Planner:
         pauses = runtime.pauses(self._session, due)
         drafts: list[_Draft] = []
         budget = self._pace.budget()
+        most = budget.rows if len(due) < self._pace.schedules else CROWDED
         for row in due:
             # One that is broken is told once and left out: it must not hold up the others, nor keep the clock awake.
             try:
-                draft = self._draft(row, pauses.get(row.id), now, budget.rows)
+                draft = self._draft(row, pauses.get(row.id), now, most)
             except Exception as error:
                 self._broken.add((row.id, row.version))
                 log.error("schedule %s cannot be planned, its definition in the database is broken: %s", row.key, error)

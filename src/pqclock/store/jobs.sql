@@ -10,14 +10,14 @@ SELECT id, state FROM {schema}.insert_jobs(
 -- A tick's job was inserted ahead, perhaps before its task was published: here it gets the defaults that hold now.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 due AS MATERIALIZED (
-    SELECT j.id FROM {schema}.job AS j
+    SELECT j.id, j.task, j.created_at FROM {schema}.job AS j
     WHERE j.state = 'scheduled' AND NOT j.held AND j.run_at <= (SELECT now FROM moment)
     ORDER BY j.run_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
 -- What was held until the jobs of its schedule before it have ended.
 released AS MATERIALIZED (
-    SELECT j.id FROM {schema}.job AS j
+    SELECT j.id, j.task, j.created_at FROM {schema}.job AS j
     WHERE %(release)s AND j.held AND j.run_at <= (SELECT now FROM moment)
       AND NOT EXISTS (SELECT 1 FROM {schema}.job AS p WHERE p.schedule_id = j.schedule_id AND p.id < j.id)
     ORDER BY j.id LIMIT %(limit)s
@@ -25,7 +25,15 @@ released AS MATERIALIZED (
 ),
 -- An UPDATE takes its rows in any order: their places are drawn before it, so that what was due first is claimed first.
 placed AS MATERIALIZED (
-    SELECT id, nextval('{schema}.ready_seq') AS place FROM (SELECT id FROM due UNION ALL SELECT id FROM released) AS d
+    SELECT id, task, created_at, nextval('{schema}.ready_seq') AS place
+    FROM (SELECT * FROM due UNION ALL SELECT * FROM released) AS d
+),
+-- Those whose task was published since, or just before.
+unsettled AS MATERIALIZED (
+    SELECT d.*
+    FROM placed AS p
+    JOIN {schema}.task AS t ON t.name = p.task AND t.published_at > p.created_at - interval '1 minute'
+    CROSS JOIN LATERAL (SELECT * FROM {schema}.tick_defaults AS d WHERE d.job_id = p.id) AS d
 ),
 -- As arrays, since the planner takes the limit for the number of rows, and would read the whole table for a single one.
 promoted AS (
@@ -34,7 +42,7 @@ promoted AS (
         queue = coalesce(d.queue, j.queue), priority = coalesce(d.priority, j.priority),
         max_attempts = coalesce(d.max_attempts, j.max_attempts), labels = coalesce(d.labels, j.labels)
     FROM unnest(ARRAY(SELECT id FROM placed), ARRAY(SELECT place FROM placed)) AS p (id, place)
-    LEFT JOIN LATERAL (SELECT * FROM {schema}.tick_defaults AS t WHERE t.job_id = p.id) AS d ON true
+    LEFT JOIN unsettled AS d ON d.job_id = p.id
     WHERE j.id = p.id
     RETURNING j.queue
 ),
@@ -46,12 +54,6 @@ SELECT (SELECT count(*) FROM promoted) AS promoted,
         WHERE j.state = 'scheduled' AND NOT j.held AND j.run_at > (SELECT now FROM moment)) AS next_run_at,
        (SELECT now FROM moment) AS now
 FROM (SELECT count(*) FROM woken) AS w
-
--- name: try_stand_in
--- Without a leader that beats, one worker at a time does what cannot wait: true for the one.
-SELECT coalesce(l.beat_at < coalesce(%(now)s::timestamptz, clock_timestamp()) - %(silence)s::interval, true)
-       AND pg_try_advisory_xact_lock(hashtext('pqclock stand in'), hashtext({channel}))
-FROM {schema}.leader AS l
 
 -- name: claim_any
 -- ready -> running for tasks this worker knows, in any queue but the excluded ones.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pqclock.rules.overlap import Unfinished
 from pqclock.store.database import Session
+
+# A new schedule is planned before those whose ticks are not due yet.
+_AT_ONCE = timedelta(minutes=1)
 
 # Schedules at one version each: (id, version).
 Versions = Collection[tuple[int, int]]
@@ -198,7 +201,7 @@ def add(session: Session, set_name: str | None, rows: Iterable[Mapping[str, Any]
         (
             (
                 *(row["key"], set_name, row["source"], row["state"], json.dumps(row["definition"], default=dict)),
-                *(row["planned_to"], now, row["planned_to"], now, now),
+                *(row["planned_to"], now, now - _AT_ONCE, now, now),
             )
             for row in by_key
         ),

@@ -76,5 +76,6 @@ FROM live AS l FULL JOIN {schema}.queue AS q ON q.name = l.queue;
 CREATE VIEW {schema}.processes AS
 SELECT p.id, p.kind, p.pid, p.host, l.epoch IS NOT NULL AS leader, l.epoch, p.started_at, p.beat_at
 FROM {schema}.process AS p
--- One that stopped beating leads no more, whoever follows.
-LEFT JOIN {schema}.leader AS l ON l.process_id = p.id AND l.beat_at > now() - interval '10 seconds';
+-- One that stopped beating leads no more, whoever follows; a beat in the future is one from before the clock was set back.
+LEFT JOIN {schema}.leader AS l
+       ON l.process_id = p.id AND l.beat_at BETWEEN now() - interval '10 seconds' AND now() + interval '10 seconds';
