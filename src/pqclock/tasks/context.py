@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -20,6 +21,12 @@ class CurrentJob:
     tick: datetime | None
     schedule_key: str | None
     labels: tuple[str, ...]
+    _cancelled: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """True once what this run comes to counts no more, as when a later tick replaced it: a handler may end early."""
+        return self._cancelled.is_set()
 
 
 running: ContextVar[CurrentJob] = ContextVar("pqclock_current_job")

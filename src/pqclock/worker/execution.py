@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import threading
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -33,9 +34,11 @@ class _Hopeless(Exception):
         super().__init__(sentence)
 
 
-def run(task: Task[..., Any], job: ClaimedJob, started_at: datetime, now: Callable[[], datetime]) -> Outcome:
+def run(
+    task: Task[..., Any], job: ClaimedJob, known: CurrentJob, started_at: datetime, now: Callable[[], datetime]
+) -> Outcome:
     """Run a synchronous handler to its end."""
-    token = running.set(current(job))
+    token = running.set(known)
     try:
         arguments = _arguments(job)
         value = task.function(**arguments)
@@ -48,10 +51,10 @@ def run(task: Task[..., Any], job: ClaimedJob, started_at: datetime, now: Callab
 
 
 async def run_async(
-    task: Task[..., Any], job: ClaimedJob, started_at: datetime, now: Callable[[], datetime]
+    task: Task[..., Any], job: ClaimedJob, known: CurrentJob, started_at: datetime, now: Callable[[], datetime]
 ) -> Outcome:
     """Run an asynchronous handler to its end."""
-    running.set(current(job))
+    running.set(known)
     try:
         arguments = _arguments(job)
         value = await task.function(**arguments)
@@ -61,7 +64,7 @@ async def run_async(
         return failed(task, job, error, started_at, now())
 
 
-def current(job: ClaimedJob) -> CurrentJob:
+def current(job: ClaimedJob, cancelled: threading.Event) -> CurrentJob:
     """What `current_job()` tells the handler."""
     return CurrentJob(
         id=job.id,
@@ -73,6 +76,7 @@ def current(job: ClaimedJob) -> CurrentJob:
         tick=job.tick,
         schedule_key=job.schedule_key,
         labels=tuple(job.labels),
+        _cancelled=cancelled,
     )
 
 

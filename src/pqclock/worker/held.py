@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import ClaimedJob
@@ -18,6 +18,7 @@ class Holding:
     job: ClaimedJob
     began: float | None = None
     noted: bool = False
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class Held:
@@ -44,14 +45,29 @@ class Held:
             self._holdings[job.id] = Holding(job)
             self._known.add((job.id, job.lease))
 
-    def begin(self, job: ClaimedJob) -> float | None:
-        """Mark the handler as begun; None when the job was given back instead."""
+    def begin(self, job: ClaimedJob) -> Holding | None:
+        """Mark the handler as begun; None when the job was given back or cancelled instead."""
         with self._lock:
             holding = self._holdings.get(job.id)
-            if self._closed or holding is None or holding.job.lease != job.lease:
+            if self._closed or holding is None or holding.job.lease != job.lease or holding.cancelled.is_set():
                 return None
             holding.began = time.monotonic()
-            return holding.began
+            return holding
+
+    def cancel(self, job_id: int) -> bool:
+        """Tell the handler of a job that what it comes to counts no more; one that has not begun never will.
+
+        False when the job is not held.
+        """
+        with self._lock:
+            holding = self._holdings.get(job_id)
+            if holding is None:
+                return False
+            holding.cancelled.set()
+            if holding.began is None:
+                del self._holdings[job_id]
+                self._known.discard((job_id, holding.job.lease))
+            return True
 
     def end(self, job: ClaimedJob) -> bool:
         """Let go of a job whose handler has ended; False when it was taken back before."""

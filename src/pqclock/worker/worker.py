@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
@@ -19,6 +19,7 @@ from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, conn
 from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
 from pqclock.tasks.app import App
+from pqclock.tasks.context import CurrentJob
 from pqclock.tasks.task import Task
 from pqclock.worker import execution
 from pqclock.worker.executors import EventLoop
@@ -154,10 +155,17 @@ class Worker:
 
     def _listen(self, session: Session) -> None:
         for payload in hear(session):
-            kind, _, queue = payload.partition(" ")
+            kind, _, rest = payload.partition(" ")
             if kind == "ready":
                 for pool in self._pools:
-                    pool.hungry = pool.hungry or pool.works(queue)
+                    pool.hungry = pool.hungry or pool.works(rest)
+            elif kind == "cancelled":
+                self._hear_of_cancelled(*rest.split(" "))
+
+    def _hear_of_cancelled(self, worker_id: str, job_id: str) -> None:
+        """A job has ended without its handler, which goes on until it asks `current_job().cancelled`."""
+        if worker_id == str(self._presence.process_id) and self._held.cancel(int(job_id)):
+            log.info("job %s was cancelled while it ran", job_id, extra={"job_id": int(job_id)})
 
     def _claim(self, session: Session) -> bool:
         """Claim for every pool that has room and hope; True when some pool has both still."""
@@ -204,19 +212,26 @@ class Worker:
 
     def _run(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
         try:
-            began = self._held.begin(job)
-            if began is not None:
-                self._end(execution.run(task, job, self._clock.at(began), self._clock.now), job)
+            begun = self._begin(job)
+            if begun is not None:
+                self._end(execution.run(task, *begun, self._clock.now), job)
         finally:
             self._release(seat)
 
     async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
         try:
-            began = self._held.begin(job)
-            if began is not None:
-                self._end(await execution.run_async(task, job, self._clock.at(began), self._clock.now), job)
+            begun = self._begin(job)
+            if begun is not None:
+                self._end(await execution.run_async(task, *begun, self._clock.now), job)
         finally:
             self._release(seat)
+
+    def _begin(self, job: ClaimedJob) -> tuple[ClaimedJob, CurrentJob, datetime] | None:
+        """The job, what its handler may know of it, and when it began; None when it is not this worker's any more."""
+        holding = self._held.begin(job)
+        if holding is None or holding.began is None:
+            return None
+        return job, execution.current(job, holding.cancelled), self._clock.at(holding.began)
 
     def _end(self, outcome: Outcome, job: ClaimedJob) -> None:
         """Hand the outcome over and tell of it, unless the job was taken back before."""
