@@ -64,5 +64,5 @@ def test_a_replaced_job_that_waits_for_a_thread_is_not_begun(bench: Bench) -> No
     eventually(lambda: leader.turn() >= 0 and int(str(bench.database.value(count))) >= 2, 15)
     runtime.remove(bench.database.session, "a")
     go_on.set()
-    eventually(lambda: bench.database.value("SELECT count(*) FROM pqclock.job") == 0)
+    eventually(lambda: leader.turn() >= 0 and bench.database.value("SELECT count(*) FROM pqclock.job") == 0)
     assert len(begun) == 2
