@@ -11,19 +11,19 @@ TERMINAL = ("succeeded", "failed", "cancelled", "discarded")
 # state -> the states it may move to, each with the reason. The store's statements make these moves and no others.
 MOVES: dict[str, dict[str, str]] = {
     "scheduled": {
-        "ready": "its run_at has come",
-        "cancelled": "a person cancelled it",
+        "ready": "its run_at has come, and what held it back has ended",
+        "cancelled": "a person cancelled it, or a later tick replaced it",
         "discarded": "it expired before it was started",
     },
     "ready": {
         "running": "a worker claimed it",
-        "cancelled": "a person cancelled it",
+        "cancelled": "a person cancelled it, or a later tick replaced it",
         "discarded": "it expired before it was started",
     },
     "running": {
         "succeeded": "the handler returned",
         "failed": "the attempts are used up, or its worker died three times",
-        "cancelled": "the handler raised Cancel",
+        "cancelled": "the handler raised Cancel, or a later tick replaced it",
         "scheduled": "it failed and is tried again, or it raised Snooze",
         "ready": "it was given back at a shutdown, or its worker died",
     },
