@@ -138,6 +138,15 @@ def test_missed_ticks_that_come_together_overlap_one_another(
     assert rows == [*ledger, (1, "skipped", "ended")]
 
 
+def test_jobs_from_before_overlap_was_declared_count_as_unfinished(database: Database) -> None:
+    minutely = Minutely(database, "allow", end=NOW + 10 * MINUTE)
+    minutely.turn(NOW + MINUTE)
+    changed = Schedule("a", "mail", cron="* * * * *", overlap="skip")
+    apply(database.session, "default", "2", [changed], explicit=True, now=NOW + MINUTE + SECOND)
+    minutely.turn(NOW + 2 * MINUTE)
+    assert database.rows(LEDGER) == [(NOW + MINUTE, 1, "inserted", None), (NOW + 2 * MINUTE, 1, "skipped", "overlap")]
+
+
 def test_a_triggered_job_counts_as_unfinished(database: Database) -> None:
     from pqclock.store import runtime
 

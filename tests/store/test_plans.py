@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 # 20,000 jobs of each live state, due one a second; a hundred queues, a hundred workers; every tenth expires.
 JOBS = """
 INSERT INTO pqclock.job (id, ready_seq, run_at, created_at, expires_at, worker_id, lease, state, priority, max_attempts,
-                         queue, task, args, labels)
+                         queue, task, args, labels, schedule_id, watched)
 SELECT n, n, %(now)s + n * interval '1 s', %(now)s, CASE WHEN n % 10 = 0 THEN %(now)s + n * interval '1 s' END,
        CASE WHEN n % 3 = 0 THEN n % 100 END, CASE WHEN n % 3 = 0 THEN n END,
        (ARRAY['running', 'ready', 'scheduled'])[n % 3 + 1]::pqclock.live_state, n % 5, 1,
-       'q' || n % 100, 'mail', '{}', '{}'
+       'q' || n % 100, 'mail', '{}', '{}', n % 1000, n % 50 = 0
 FROM generate_series(1, 60000) AS n
 """.replace(" % ", " %% ")
 SCHEDULES = """
@@ -66,7 +66,7 @@ def test_hot_statements_walk_their_indexes(database: Database) -> None:
     database.session.conn.execute("ANALYZE pqclock.job, pqclock.schedule, pqclock.process")
     for statement, params, index in HOT:
         plan = explained(database, statement, params)
-        assert f"using {index} on" in plan, f"{statement}\n{plan}"
+        assert f"using {index} on" in plan or f"Scan on {index} " in plan, f"{statement}\n{plan}"
         assert "Seq Scan on job" not in plan, f"{statement}\n{plan}"
         assert "Seq Scan on schedule" not in plan, f"{statement}\n{plan}"
 

@@ -34,7 +34,7 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
 -- name: adopt
 -- Make jobs that were just inserted those of ticks.
 UPDATE {schema}.job AS j
-SET schedule_id = %(schedule_id)s, tick = a.tick, expires_at = j.run_at + %(expires_in)s::interval
+SET schedule_id = %(schedule_id)s, watched = true, tick = a.tick, expires_at = j.run_at + %(expires_in)s::interval
 FROM unnest(%(ids)s::bigint[], %(ticks)s::timestamptz[]) AS a (id, tick)
 WHERE j.id = a.id
 
@@ -42,7 +42,7 @@ WHERE j.id = a.id
 -- How many jobs of backfilled ticks of a schedule have not ended yet, whoever inserted them. Those that were inserted
 -- ahead are told apart by their time; the ledger is asked for each of the others, since it holds many more ticks.
 SELECT count(*) FROM {schema}.job AS j
-WHERE j.schedule_id = %(schedule_id)s AND j.created_at > j.tick
+WHERE j.watched AND j.schedule_id = %(schedule_id)s AND j.created_at > j.tick
   AND (SELECT t.origin FROM {schema}.tick AS t WHERE t.schedule_id = j.schedule_id AND t.tick = j.tick) = 'backfill'
 
 -- name: ended

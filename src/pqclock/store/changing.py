@@ -156,9 +156,20 @@ def rewrite(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> i
     withdrawn = session.run("runtime.withdraw", ids=ids, now=now).rowcount
     # What became ready in the meantime stays, and must not be planned again.
     kept: dict[int, datetime] = dict(session.run("runtime.kept", ids=ids, now=now).fetchall())
+    _begin_to_watch(session, rows)
     written = [_written(row, row.planned_to if row.planned_to < now else kept.get(row.id, now)) for row in rows]
     session.run("runtime.rewrite", rows=json.dumps(written), now=now)
     return withdrawn
+
+
+def _begin_to_watch(session: Session, rows: Sequence[KnownSchedule]) -> None:
+    """Where jobs must not overlap any more, those that are there already count as unfinished too."""
+    ids = [row.id for row in rows if row.definition.get("overlap", "allow") != "allow"]
+    if not ids:
+        return
+    new = [schedule_id for (schedule_id,) in session.run("runtime.begin_to_watch", ids=ids)]
+    if new:
+        session.run("runtime.watch", ids=new)
 
 
 def _written(row: KnownSchedule, planned_to: datetime) -> dict[str, Any]:

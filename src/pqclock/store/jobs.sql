@@ -19,7 +19,7 @@ due AS MATERIALIZED (
 released AS MATERIALIZED (
     SELECT j.id, j.task, j.created_at FROM {schema}.job AS j
     WHERE %(release)s AND j.held AND j.run_at <= (SELECT now FROM moment)
-      AND NOT EXISTS (SELECT 1 FROM {schema}.job AS p WHERE p.schedule_id = j.schedule_id AND p.id < j.id)
+      AND NOT EXISTS (SELECT 1 FROM {schema}.job AS p WHERE p.watched AND p.schedule_id = j.schedule_id AND p.id < j.id)
     ORDER BY j.id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
@@ -167,8 +167,8 @@ woken AS MATERIALIZED (
         WHERE g.state = 'ready' OR g.run_at < m.now + interval '3 seconds'
         UNION
         SELECT 'release' FROM ended AS e
-        WHERE e.schedule_id IS NOT NULL
-          AND EXISTS (SELECT 1 FROM {schema}.job AS h WHERE h.schedule_id = e.schedule_id AND h.held)
+        WHERE e.watched
+          AND EXISTS (SELECT 1 FROM {schema}.job AS h WHERE h.watched AND h.schedule_id = e.schedule_id AND h.held)
     ) AS w
 )
 SELECT a.id FROM accepted AS a, (SELECT count(*) FROM woken) AS w

@@ -92,7 +92,8 @@ def trigger(
         merged = {**_arguments(schedule, moment.replace(microsecond=0)), **(args or {})}
         job = _job(schedule, check_object(merged, f"schedule {key!r}: args"))
         ((job_id, state),) = jobs.insert(session, [job], code_defaults, moment)
-        session.run("runtime.adopt", id=job_id, schedule_id=schedule_id, expires_in=schedule.expires_in)
+        adoption = {"watched": schedule.judged_when_due, "expires_in": schedule.expires_in}
+        session.run("runtime.adopt", id=job_id, schedule_id=schedule_id, **adoption)
     return job_id, state
 
 

@@ -53,5 +53,15 @@ FROM {schema}.schedule AS s WHERE s.id = ANY(%(ids)s::bigint[]) AND s.paused_unt
 
 -- name: adopt
 -- Make a job that was just inserted one of a schedule, without a tick.
-UPDATE {schema}.job AS j SET schedule_id = %(schedule_id)s, expires_at = j.run_at + %(expires_in)s::interval
+UPDATE {schema}.job AS j
+SET schedule_id = %(schedule_id)s, watched = %(watched)s, expires_at = j.run_at + %(expires_in)s::interval
 WHERE j.id = %(id)s
+
+-- name: begin_to_watch
+-- Of these schedules, those whose jobs may overlap until now.
+SELECT s.id FROM {schema}.schedule AS s
+WHERE s.id = ANY(%(ids)s::bigint[]) AND coalesce(s.definition ->> 'overlap', 'allow') = 'allow'
+
+-- name: watch
+-- Look at whether the jobs of these schedules are unfinished from now on. No index finds them: it is for a rare change.
+UPDATE {schema}.job AS j SET watched = true WHERE j.schedule_id = ANY(%(ids)s::bigint[]) AND NOT j.watched

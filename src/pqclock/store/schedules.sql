@@ -27,7 +27,7 @@ SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = %(schedule_id)
 -- name: unfinished
 -- Of these schedules, those with jobs that have not ended: how many, and whether one is held until the others end.
 SELECT j.schedule_id, count(*), bool_or(j.held)
-FROM {schema}.job AS j WHERE j.schedule_id = ANY(%(ids)s::bigint[]) GROUP BY j.schedule_id
+FROM {schema}.job AS j WHERE j.watched AND j.schedule_id = ANY(%(ids)s::bigint[]) GROUP BY j.schedule_id
 
 -- name: insert_ticks
 -- Ledger rows, their jobs and the schedules' cursors, together; nothing for a term that is over, nor for a schedule
@@ -95,12 +95,13 @@ ledger AS (
 ),
 inserted AS (
     INSERT INTO {schema}.job (
-        id, run_at, created_at, expires_at, schedule_id, tick, state, priority, max_attempts, held, queue, task, args,
-        labels)
+        id, run_at, created_at, expires_at, schedule_id, tick, state, priority, max_attempts, held, watched, queue, task,
+        args, labels)
     SELECT e.job_id, e.run_at, m.now, e.expires_at, e.schedule_id, e.tick, 'scheduled',
            coalesce((e.definition ->> 'priority')::smallint, t.priority, 0),
            coalesce((e.definition ->> 'max_attempts')::smallint, t.max_attempts, 1),
            coalesce(e.held, false),
+           coalesce(e.definition ->> 'overlap', 'allow') <> 'allow',
            coalesce(e.definition ->> 'queue', t.queue, 'default'),
            e.definition ->> 'task', e.args,
            coalesce(
@@ -119,7 +120,8 @@ replacing AS MATERIALIZED (
     SELECT e.schedule_id, e.tick FROM entry AS e WHERE e.replaces AND (e.job_id IN (SELECT i.id FROM inserted AS i)) IS TRUE
 ),
 replaced AS (
-    DELETE FROM {schema}.job AS j WHERE j.schedule_id = ANY(ARRAY(SELECT schedule_id FROM replacing)) RETURNING j.*
+    DELETE FROM {schema}.job AS j
+    WHERE j.watched AND j.schedule_id = ANY(ARRAY(SELECT schedule_id FROM replacing)) RETURNING j.*
 ),
 history AS (
     INSERT INTO {schema}.job_history (

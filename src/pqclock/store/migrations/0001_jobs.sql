@@ -36,6 +36,7 @@ CREATE TABLE {schema}.job (
     max_attempts  smallint NOT NULL,
     crashes       smallint NOT NULL DEFAULT 0,
     held          boolean NOT NULL DEFAULT false,
+    watched       boolean NOT NULL DEFAULT false,
     queue         text NOT NULL,
     task          text NOT NULL,
     args          jsonb NOT NULL,
@@ -44,7 +45,8 @@ CREATE TABLE {schema}.job (
     CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
     CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
     CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
-    CONSTRAINT held_waits_for_its_schedule CHECK (NOT held OR (state = 'scheduled' AND schedule_id IS NOT NULL)),
+    CONSTRAINT held_waits_for_its_schedule CHECK (NOT held OR (state = 'scheduled' AND watched)),
+    CONSTRAINT watched_by_its_schedule CHECK (NOT watched OR schedule_id IS NOT NULL),
     CONSTRAINT tick_has_a_schedule CHECK (tick IS NULL OR schedule_id IS NOT NULL),
     CONSTRAINT at_least_one_attempt CHECK (max_attempts >= 1),
     CONSTRAINT args_are_an_object CHECK (jsonb_typeof(args) = 'object'),
@@ -68,7 +70,8 @@ CREATE INDEX job_claim_queue ON {schema}.job (queue, priority, ready_seq) WHERE 
 CREATE INDEX job_promote ON {schema}.job (run_at) WHERE state = 'scheduled' AND NOT held;
 -- Those that wait until the jobs of their schedule before them have ended.
 CREATE INDEX job_release ON {schema}.job (id) WHERE held;
-CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE schedule_id IS NOT NULL;
+-- Those whose schedule looks at whether they are unfinished: few, so that the others need no place in it.
+CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE watched;
 CREATE INDEX job_rescue ON {schema}.job (worker_id) WHERE state = 'running';
 CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NULL AND state <> 'running';
 
