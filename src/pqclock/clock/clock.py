@@ -132,12 +132,22 @@ class Clock:
                 processes.beat(session, process_id, skew=self._lookout.skew.seconds)
                 next_beat = time.monotonic() + BEAT_EVERY
             closely = time.monotonic() < look_closely_until
-            self._wakeup.wait(
-                TRY_AFTER_RESIGNATION if closely else TRY_EVERY * random.uniform(0.8, 1.0),  # noqa: S311
-                session.conn.fileno(),
-            )
-            if "resigned" in hear(session):
+            pause = TRY_AFTER_RESIGNATION if closely else TRY_EVERY * random.uniform(0.8, 1.0)  # noqa: S311
+            if self._resigns_within(session, pause):
                 look_closely_until = time.monotonic() + RESIGNATION_LASTS
+        return False
+
+    def _resigns_within(self, session: Session, seconds: float) -> bool:
+        """Wait so long, or until the leader resigns; whatever else is told is no reason to try for the lock."""
+        deadline = time.monotonic() + seconds
+        while not self._stopping:
+            # Hear before waiting: what came along with the answer to a query does not show on the socket any more.
+            if "resigned" in hear(session):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._wakeup.wait(left, session.conn.fileno())
         return False
 
     def _lead(self, session: Session, process_id: int) -> None:
