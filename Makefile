@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test check format db clean
+.PHONY: help demo test soak check format db clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,11 @@ demo: .venv/.demo  ## watch a sample schedule on an embedded PostgreSQL (FOR=20s
 
 test: .venv/.dev  ## all tests, on an embedded PostgreSQL (PQCLOCK_TEST_SERVER=URL: on yours; ARGS=... for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: .venv/.dev  ## leaders killed under load, and what that delays (FOR=2m KILL_EVERY=5s FREEZE_EVERY= RESTART_EVERY= SCHEDULES=200 CLOCKS=3)
+	@PYTHONPATH=tests $(BIN)/python -m processes.soak $(if $(FOR),--for $(FOR)) $(if $(KILL_EVERY),--kill-every $(KILL_EVERY)) \
+		$(if $(FREEZE_EVERY),--freeze-every $(FREEZE_EVERY)) $(if $(RESTART_EVERY),--restart-every $(RESTART_EVERY)) \
+		$(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(CLOCKS),--clocks $(CLOCKS)) $(ARGS)
 
 check: .venv/.dev  ## format, lint, types, import floors
 	@$(BIN)/ruff format --check .

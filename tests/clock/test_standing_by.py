@@ -10,7 +10,7 @@ import pytest
 from conftest import Database
 from pqclock.clock import clock as module
 from pqclock.clock.clock import Clock
-from pqclock.store import leadership
+from pqclock.store import leadership, listening
 from pqclock.store.database import Session
 from processes.fleet import eventually
 
@@ -23,7 +23,7 @@ class Standby:
         self.heard: list[str] = []
         self.before_a_try: Callable[[], None] = lambda: None
         self._database = database
-        self._try_lock, self._hear = leadership.try_lock, module.hear
+        self._try_lock, self._hear = leadership.try_lock, listening.hear
         patch.setattr(module, "TRY_EVERY", 60.0)
         patch.setattr(module, "TRY_AFTER_RESIGNATION", 60.0)
         patch.setattr(leadership, "try_lock", self._tried)
