@@ -95,6 +95,10 @@ class Soak:
         eventually(lambda: self._done(until) or time.monotonic() > finish, within=20)
         return report_of(self._database.session, self._faults, since, until)
 
+    def close(self) -> None:
+        """End the session with which it looks on."""
+        self._database.session.close()
+
     def _begin(self) -> None:
         self._fleet.schedules(declared(self._plan.schedules))
         for _ in range(self._plan.clocks):
@@ -151,6 +155,7 @@ class Soak:
         struck = self._now()
         os.kill(postmaster, signal.SIGQUIT)
         eventually(lambda: not self._reached(), within=10)
+        self.close()
         self._database = eventually(self._connected, within=30)
         self._note("restarted", struck, self._now(), epoch)
 
@@ -202,10 +207,12 @@ def soak(plan: Plan, slack: float) -> int:
         database = Database(server.url, connect(server.url, "pqclock", "test"))
         migrate.migrate(database.session)
         fleet = Fleet(Path(folder), server.url)
+        soaking = Soak(plan, fleet, database)
         try:
-            report = Soak(plan, fleet, database).run()
+            report = soaking.run()
         finally:
             fleet.end()
+            soaking.close()
     broken = report.broken(Limits.times(slack))
     print(report.as_table(), end="\n\n")
     print(json.dumps({"plan": asdict(plan), **report.as_json(), "broken": broken}))
