@@ -135,5 +135,5 @@ def test_a_broken_definition_of_missed_ticks_holds_up_nobody(
     )
     planned(office, late)
     assert database.value(OWED) == 1
-    assert caplog.text.count("missed ticks are left") == 1
+    assert caplog.text.count("schedule b has missed ticks that cannot be decided on") == 1
     assert database.value("SELECT count(*) FROM pqclock.tick WHERE outcome = 'inserted'") == 3

@@ -93,15 +93,13 @@ OTHERS = """
     SELECT max(inserted_at - tick), max(through) FROM pqclock.ticks
     WHERE schedule_key <> 'held' AND tick BETWEEN %s AND %s"""
 
-STALLS = pytest.mark.xfail(strict=True, reason="the leader's insert waits for a ledger row that is not committed yet")
-
 
 @pytest.mark.parametrize(
     "statement",
     [
         pytest.param(HELD, id="a schedule"),
         pytest.param(TASK, id="a task"),
-        pytest.param(KEY, id="a tick", marks=STALLS),
+        pytest.param(KEY, id="a tick"),
     ],
 )
 def test_what_others_hold_locked_delays_no_other_schedule(fleet: Fleet, database: Database, statement: str) -> None:

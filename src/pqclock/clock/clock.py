@@ -153,6 +153,7 @@ class Clock:
     def _lead(self, session: Session, process_id: int) -> None:
         self._watchdog.enter("beginning a term")
         epoch = leadership.elect(session, process_id)
+        leadership.wait_briefly(session)
         self.epoch, self.state = epoch, "leading"
         log.info("leading: term %s", epoch, extra={"epoch": epoch})
         self._lookout.calm()

@@ -37,11 +37,20 @@ class Pace:
     def __init__(self) -> None:
         self.rows = float(FIRST)
         self._rows_of_one = 1.0
+        self._together = MOST_SCHEDULES
 
     @property
     def schedules(self) -> int:
-        """How many schedules are likely to fill a slice."""
-        return int(min(max(self.rows / self._rows_of_one, FEWEST_SCHEDULES), MOST_SCHEDULES))
+        """How many schedules are likely to fill a slice, and may be written together."""
+        return int(min(max(self.rows / self._rows_of_one, FEWEST_SCHEDULES), self._together))
+
+    def halve(self, schedules: int) -> None:
+        """So many could not be written together: look for the one that stands in the way."""
+        self._together = max(schedules // 2, 1)
+
+    def grow(self) -> None:
+        """A slice was written."""
+        self._together = min(self._together * 2, MOST_SCHEDULES)
 
     def budget(self) -> Budget:
         """The budget of the next slice."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pqclock.clock.aside import Aside, Identity
 from pqclock.clock.pace import Pace
 from pqclock.clock.pausing import plan_paused
 from pqclock.rules.overlap import Judged, Unfinished, judge
 from pqclock.rules.ticks import Entry
 from pqclock.store import runtime, schedules
-from pqclock.store.database import Session
+from pqclock.store.database import IN_THE_WAY, UNWRITABLE, Session
 from pqclock.store.planning import Ahead, Compiled, compile_row, plan_owed, plan_row, tick_rows
-from pqclock.store.schedules import DueSchedule, Insertion, Reach, TickRow
-
-log = logging.getLogger("pqclock.clock")
+from pqclock.store.schedules import DueSchedule, Insertion, OwedSpan, Reach, TickRow
 
 # Ticks are inserted this far ahead of their time; a schedule is planned again when less than half of it is left, so
 # that one that ticks every second is planned every half minute.
@@ -26,8 +24,6 @@ AHEAD = Ahead(timedelta(seconds=60), timedelta(seconds=30))
 CROWDED = 10
 # How many spans of missed ticks are looked at together.
 SPANS = 50
-# How long to leave alone what somebody else holds locked.
-HELD_PAUSE = timedelta(milliseconds=100)
 # How many compiled schedules are kept in memory.
 CACHE_SIZE = 20_000
 
@@ -47,6 +43,7 @@ class Planned:
 class _Draft:
     """What a schedule or a span comes to, not judged yet by what is unfinished."""
 
+    identity: Identity
     compiled: Compiled
     reach: Reach
     entries: list[Entry]
@@ -55,10 +52,11 @@ class _Draft:
     def judged_when_due(self) -> bool:
         return self.compiled.schedule.judged_when_due and any(entry.outcome == "inserted" for entry in self.entries)
 
-    def judged(self, unfinished: Unfinished) -> list[Judged]:
-        if not self.judged_when_due:
-            return [Judged(entry) for entry in self.entries]
-        return judge(self.entries, self.compiled.schedule.overlap, unfinished)
+    def rows(self, unfinished: Unfinished) -> list[TickRow]:
+        judged = [Judged(entry) for entry in self.entries]
+        if self.judged_when_due:
+            judged = judge(self.entries, self.compiled.schedule.overlap, unfinished)
+        return tick_rows(self.reach.schedule_id, self.compiled, judged, self.reach.owed_id)
 
 
 class Planner:
@@ -68,88 +66,107 @@ class Planner:
         self._session = session
         self._epoch = epoch
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
-        self._broken: set[tuple[int, int]] = set()
-        self._broken_spans: set[int] = set()
-        self._held: dict[tuple[int, int], datetime] = {}
+        self._aside = Aside("cannot be planned until it is changed")
+        self._spans_aside = Aside("has missed ticks that cannot be decided on, and are left as they are")
         self._pace = Pace()
 
     def step(self, now: datetime) -> Planned:
         """Plan one slice of what is due; when nothing of the present is, one of what was missed."""
-        self._held = {identity: until for identity, until in self._held.items() if until > now}
-        due = schedules.due(self._session, now, self._pace.schedules, self._left_alone)
-        drafts = self._drafts(due, now) if due else []
-        written = self._present(drafts, now) if drafts else None if due else self._missed(now)
-        earliest = schedules.earliest(self._session, self._left_alone)
-        instants = [*self._held.values(), *([earliest] if earliest else [])]
+        due = schedules.due(self._session, now, self._pace.schedules, self._aside.left_alone(now))
+        spans = [] if due else schedules.owed(self._session, SPANS, self._spans_aside.left_alone(now))
+        written = self._present(due, now) if due else self._missed(spans, now)
+        earliest = schedules.earliest(self._session, self._aside.left_alone(now))
+        instants = (earliest, self._aside.ends_at, self._spans_aside.ends_at)
         return Planned(
             in_office=written is None or written.in_office,
             inserted=written.inserted if written else 0,
             # Behind the present there may be something that was missed.
-            more=bool(due) or (written is not None and written.spans > 0),
+            more=bool(due or spans),
             first_run_at=written.first_run_at if written else None,
-            plan_again_at=min(instants, default=None),
+            plan_again_at=min((instant for instant in instants if instant is not None), default=None),
         )
 
-    @property
-    def _left_alone(self) -> set[tuple[int, int]]:
-        return self._broken | self._held.keys()
-
-    def _present(self, drafts: Sequence[_Draft], now: datetime) -> Insertion:
-        """Write a slice of what is due; what somebody else holds locked waits a little."""
-        written = self._write(drafts)
-        if written.in_office:
-            moved = set(written.moved)
-            held = [draft.reach for draft in drafts if draft.reach.schedule_id not in moved]
-            self._held |= {(reach.schedule_id, reach.version): now + HELD_PAUSE for reach in held}
-        return written
-
-    def _drafts(self, due: Sequence[DueSchedule], now: datetime) -> list[_Draft]:
-        """Plan as many schedules as a slice allows, by rows and by time: the lock does not wait for the rest."""
+    def _present(self, due: Sequence[DueSchedule], now: datetime) -> Insertion | None:
+        """Plan and write as many schedules as a slice allows, by rows and by time: the lock does not wait for the rest."""
         pauses = runtime.pauses(self._session, due)
         drafts: list[_Draft] = []
         budget = self._pace.budget()
         most = budget.rows if len(due) < self._pace.schedules else CROWDED
         for row in due:
-            # One that is broken is told once and left out: it must not hold up the others, nor keep the clock awake.
+            identity = (row.id, row.version)
+            if drafts and self._aside.is_suspect(identity):
+                break
             try:
-                draft = self._draft(row, pauses.get(row.id), now, most)
+                draft = self._draft(identity, row, pauses.get(row.id), now, most)
             except Exception as error:
-                self._broken.add((row.id, row.version))
-                log.error("schedule %s cannot be planned, its definition in the database is broken: %s", row.key, error)
+                # It must not hold up the others, nor keep the clock awake.
+                self._aside.give_up(identity, row.key, error)
                 continue
             drafts.append(draft)
-            if budget.spent(len(draft.entries)):
+            if budget.spent(len(draft.entries)) or self._aside.is_suspect(identity):
                 break
-        return drafts
+        written = self._write(drafts, self._aside, now)
+        if written is not None and written.in_office:
+            moved = set(written.moved)
+            for draft in drafts:
+                if draft.reach.schedule_id not in moved:
+                    self._aside.hold(draft.identity, now)
+        return written
 
-    def _draft(self, row: DueSchedule, paused_until: datetime | None, now: datetime, most: int) -> _Draft:
+    def _draft(
+        self, identity: Identity, row: DueSchedule, paused_until: datetime | None, now: datetime, most: int
+    ) -> _Draft:
         compiled = self._compile(row)
         if paused_until is None:
-            return _Draft(compiled, *plan_row(compiled, row, now, AHEAD, most))
-        return _Draft(compiled, *plan_paused(compiled, row, paused_until, now, AHEAD, most))
+            return _Draft(identity, compiled, *plan_row(compiled, row, now, AHEAD, most))
+        return _Draft(identity, compiled, *plan_paused(compiled, row, paused_until, now, AHEAD, most))
 
-    def _missed(self, now: datetime) -> Insertion | None:
-        """Work off a slice of the missed ticks; None when there are none."""
+    def _missed(self, spans: Sequence[OwedSpan], now: datetime) -> Insertion | None:
+        """Work off a slice of the missed ticks."""
         drafts: list[_Draft] = []
         budget = self._pace.budget()
-        for span in schedules.owed(self._session, SPANS, self._broken_spans):
+        for span in spans[: self._pace.schedules]:
+            identity = (span.id, 0)
+            if drafts and self._spans_aside.is_suspect(identity):
+                break
             try:
                 compiled = compile_row(span)
-                draft = _Draft(compiled, *plan_owed(compiled, span, now, budget.rows))
+                draft = _Draft(identity, compiled, *plan_owed(compiled, span, now, budget.rows))
             except Exception as error:
-                self._broken_spans.add(span.id)
-                log.error("schedule %s: missed ticks are left, their definition is broken: %s", span.key, error)
+                self._spans_aside.give_up(identity, span.key, error)
                 continue
             # What one span lets in is unfinished for the next one of the same schedule.
             if draft.judged_when_due and any(one.reach.schedule_id == span.schedule_id for one in drafts):
                 break
             drafts.append(draft)
-            if budget.spent(len(draft.entries)):
+            if budget.spent(len(draft.entries)) or self._spans_aside.is_suspect(identity):
                 break
-        return self._write(drafts) if drafts else None
+        written = self._write(drafts, self._spans_aside, now)
+        if written is not None and written.in_office and written.spans < len(drafts):
+            for draft in drafts:
+                self._spans_aside.hold(draft.identity, now)
+        return written
 
-    def _write(self, drafts: Sequence[_Draft]) -> Insertion:
-        """Write a slice; what is judged by what is unfinished, in the transaction in which that is looked up."""
+    def _write(self, drafts: Sequence[_Draft], aside: Aside, now: datetime) -> Insertion | None:
+        """Write a slice; None when that cannot be. The next ones are smaller then, until it is one that is left alone."""
+        if not drafts:
+            return None
+        try:
+            written = self._write_together(drafts)
+        except (IN_THE_WAY, *UNWRITABLE) as error:
+            self._pace.halve(len(drafts))
+            if len(drafts) == 1 and isinstance(error, IN_THE_WAY):
+                aside.block(drafts[0].identity, drafts[0].compiled.schedule.key, now)
+            elif len(drafts) == 1:
+                aside.give_up(drafts[0].identity, drafts[0].compiled.schedule.key, error)
+            return None
+        self._pace.grow()
+        for draft in drafts:
+            aside.release(draft.identity)
+        return written
+
+    def _write_together(self, drafts: Sequence[_Draft]) -> Insertion:
+        """What is judged by what is unfinished is written in the transaction in which that is looked up."""
         judged = [draft.reach.schedule_id for draft in drafts if draft.judged_when_due]
         with self._pace.measured(sum(len(draft.entries) for draft in drafts), len(drafts)):
             if not judged:
@@ -158,11 +175,7 @@ class Planner:
                 return self._insert(drafts, schedules.unfinished(self._session, judged))
 
     def _insert(self, drafts: Sequence[_Draft], unfinished: Mapping[int, Unfinished]) -> Insertion:
-        rows: list[TickRow] = []
-        for draft in drafts:
-            schedule_id = draft.reach.schedule_id
-            judged = draft.judged(unfinished.get(schedule_id, Unfinished()))
-            rows += tick_rows(schedule_id, draft.compiled, judged, draft.reach.owed_id)
+        rows = [row for draft in drafts for row in draft.rows(unfinished.get(draft.reach.schedule_id, Unfinished()))]
         return schedules.insert_ticks(self._session, self._epoch, [draft.reach for draft in drafts], rows)
 
     def _compile(self, row: DueSchedule) -> Compiled:

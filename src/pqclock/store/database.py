@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow, class_row
 
-from pqclock.errors import DatabaseUnreachable, SettingsError
+from pqclock.errors import ArgumentError, DatabaseUnreachable, SettingsError
 
 Row = TypeVar("Row")
 
@@ -21,11 +21,24 @@ Row = TypeVar("Row")
 DatabaseError = psycopg.Error
 CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnreachable)
 STATEMENT_TOO_LONG = psycopg.errors.QueryCanceled
+# A transaction of somebody else holds what a statement needs.
+IN_THE_WAY = psycopg.errors.LockNotAvailable
+# What the database does not take, or cannot be sent to it, such as text without an encoding: it would fail again.
+UNWRITABLE = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    ArgumentError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 # Somebody else was in the way: the same statement may succeed a moment later, on the same connection.
 TRY_AGAIN = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
-    psycopg.errors.LockNotAvailable,
+    IN_THE_WAY,
     STATEMENT_TOO_LONG,
 )
 

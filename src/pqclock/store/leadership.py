@@ -126,6 +126,11 @@ def elect(session: Session, process_id: int, now: datetime | None = None) -> int
     return int(row[0])
 
 
+def wait_briefly(session: Session) -> None:
+    """Have the leader's statements give up after 50 ms where somebody holds what they need."""
+    session.run("leadership.wait_briefly")
+
+
 def beat(session: Session, epoch: int, now: datetime | None = None) -> datetime | None:
     """Show that the leader lives; gives the database's time, or None when the term is over."""
     row = session.run("leadership.beat", epoch=epoch, now=now).fetchone()

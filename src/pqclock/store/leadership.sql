@@ -50,6 +50,10 @@ SET epoch = l.epoch + 1, process_id = %(process_id)s, backend_pid = pg_backend_p
 FROM (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now) AS m
 RETURNING l.epoch
 
+-- name: wait_briefly
+-- A leader waits for nobody: what is locked is left to a later turn.
+SELECT set_config('lock_timeout', '50ms', false)
+
 -- name: beat
 -- No row when another term has begun, or when a pooler has given this session another server process, without the lock.
 UPDATE {schema}.leader AS l SET beat_at = m.now

@@ -135,9 +135,9 @@ def earliest(session: Session, broken: Versions = ()) -> datetime | None:
     return row[0] if row else None
 
 
-def owed(session: Session, limit: int, broken: Collection[int] = ()) -> list[OwedSpan]:
-    """Spans of missed ticks, the first noticed first, without the `broken` ones."""
-    return session.fetch(OwedSpan, "schedules.owed", limit=limit, broken=list(broken))
+def owed(session: Session, limit: int, broken: Versions = ()) -> list[OwedSpan]:
+    """Spans of missed ticks, the first noticed first, without the `broken` ones, which are named by (id, 0)."""
+    return session.fetch(OwedSpan, "schedules.owed", limit=limit, broken=[span_id for span_id, _ in broken])
 
 
 def owed_since(session: Session, schedule_id: int) -> datetime | None:
