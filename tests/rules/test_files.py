@@ -30,8 +30,8 @@ FIELDS: list[tuple[str, str, str | None]] = [
 ]
 
 MORE: list[tuple[str, str, str | None]] = [
-    ('task = "a b"', 'task must be the name of a task, not "a b"', '"a b"'),
-    ("task = true", "task must be the name of a task, not true", "true"),
+    ('task = "a b"', 'task must be the name of a task: letters, digits, _ . : and -, not "a b"', '"a b"'),
+    ("task = true", "task must be the name of a task: letters, digits, _ . : and -, not true", "true"),
     ('timezone = "Europe/Berln"', "did you mean 'Europe/Berlin'?", '"Europe/Berln"'),
     ('timezone = "+01:00"', "timezone:", '"+01:00"'),
     ('grace = 60', 'not 60: write for example "60s"', "60"),

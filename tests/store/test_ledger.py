@@ -28,7 +28,8 @@ class Planned:
     def __init__(self, database: Database, **definition: Any) -> None:
         self.database = database
         self.epoch = leadership.elect(database.session, 1, now=NOW)
-        row = {"key": "a", "source": "a.toml:1", "state": "active", "planned_to": NOW}
+        looks = {"planned_to": NOW, "next_tick": None, "plan_at": NOW - MINUTE}
+        row = {"key": "a", "source": "a.toml:1", "state": "active", **looks}
         schedules.add(database.session, "default", [{**row, "definition": {"task": "mail", **definition}}], NOW)
         (due,) = schedules.due(database.session, NOW, 10)
         self.reach = Reach(due.id, due.version, NOW, NOW + MINUTE, NOW + HOUR, NOW + MINUTE)
@@ -185,12 +186,13 @@ def test_the_due_come_in_slices_the_earliest_first(database: Database) -> None:
             "source": "",
             "state": "active",
             "definition": {"task": "mail"},
-            "planned_to": NOW - n * MINUTE,
+            "planned_to": NOW,
+            "next_tick": None,
+            "plan_at": NOW - n * MINUTE,
         }
         for n in range(4)
     ]
     schedules.add(database.session, "default", rows, NOW)
-    database.session.conn.execute("UPDATE pqclock.schedule SET plan_at = planned_to")
     assert [row.key for row in schedules.due(database.session, NOW - MINUTE, 2)] == ["k3", "k2"]
     assert [row.key for row in schedules.due(database.session, NOW - MINUTE, 10)] == ["k3", "k2", "k1"]
     assert schedules.earliest(database.session) == NOW - 3 * MINUTE

@@ -9,7 +9,7 @@ from pqclock.clock.caretaker import SLICE
 from pqclock.clock.leader import PROMOTE_SLICE
 from pqclock.store.database import query
 from pqclock.store.jobs import CRASH_LIMIT, LEASE_LENGTH
-from store.samples import DAY, NOW
+from store.samples import DAY, MINUTE, NOW
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -48,7 +48,7 @@ HOT: list[tuple[str, dict[str, Any], str]] = [
     ("jobs.expire", {"limit": SLICE, "now": NOW}, "job_expire"),
     ("jobs.finish", {"outcomes": "[]", "worker_id": 1, "now": NOW}, "job_pkey"),
     ("jobs.result", {"id": 7}, "job_pkey"),
-    ("schedules.due", {"before": NOW + DAY, "limit": 200, **NONE_BROKEN}, "schedule_plan"),
+    ("schedules.due", {"before": NOW + DAY, "limit": 200, "ahead": MINUTE, **NONE_BROKEN}, "schedule_plan"),
     ("schedules.earliest", NONE_BROKEN, "schedule_plan"),
     ("schedules.insert_ticks", {"epoch": 1, "cursors": CURSORS, "entries": "[]", "now": NOW}, "schedule_pkey"),
     ("leadership.pulse", {"late": LATE}, "schedule_plan"),

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from pqclock.errors import ScheduleFileError
 from pqclock.rules.applying import Difference, Standing, compare, renamings, state_of
 from pqclock.rules.schedule import Schedule
-from pqclock.rules.ticks import first_of
 from pqclock.store import schedules as store
-from pqclock.store.changing import account, rewrite
+from pqclock.store.changing import account, new_row, rewrite
 from pqclock.store.database import TRY_AGAIN, Session
 from pqclock.store.schedules import KnownSchedule
 
@@ -21,9 +19,6 @@ log = logging.getLogger("pqclock.clock")
 
 # A deadlock with the planner costs one of them a repetition.
 ATTEMPTS = 5
-
-# Before this instant there is none for planning to begin at.
-FIRST_AT = datetime.min.replace(tzinfo=UTC) + timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +120,10 @@ def _write(
         *(_removed(row) for row in account(session, removed, now, left_out="removed")),
     ]  # fmt: skip
     withdrawn = rewrite(session, new_rows, now)
-    added = [_new_row(wanted[key], now) for key in difference.added if key not in rows]
+    added = [new_row(wanted[key], wanted[key].source, now) for key in difference.added if key not in rows]
     store.add(session, set_name, added, now)
     store.move(session, [{"id": rows[key].id, "source": wanted[key].source} for key in difference.moved])
     return withdrawn
-
-
-def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
-    """A new schedule has missed nothing; only an `at` in the past is planned from before itself, to be written down."""
-    first = first_of(schedule)
-    planned_to = min(now, max(first, FIRST_AT) - timedelta(seconds=1)) if first is not None else now
-    return {
-        "key": schedule.key,
-        "source": schedule.source,
-        "state": state_of(schedule),
-        "definition": schedule.to_definition(),
-        "planned_to": planned_to,
-    }
 
 
 def _changed(set_name: str, old: KnownSchedule, accounted: KnownSchedule, schedule: Schedule) -> KnownSchedule:

@@ -101,6 +101,8 @@ class Leader:
             raise TermOver(f"term {self._epoch} is over")
         self._replan = planned.more
         self._plan_again_at = planned.plan_again_at
+        # The job that a new one waits for may have ended meanwhile, and told of it too early.
+        self._release = self._release or planned.inserted > 0
         return planned
 
     def _beat_if_due(self) -> None:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from pqclock.rules import ticks
 from pqclock.rules.schedule import Schedule
+from pqclock.store.ahead import Ahead
 from pqclock.store.changing import ENDLESS
-from pqclock.store.planning import Ahead, Compiled, plan_row
+from pqclock.store.planning import Compiled, plan_row
 from pqclock.store.schedules import DueSchedule, Reach
 
 _INSTANT = timedelta(microseconds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pqclock.clock.aside import Aside, Identity
 from pqclock.clock.pace import Pace
@@ -13,13 +13,11 @@ from pqclock.clock.pausing import plan_paused
 from pqclock.rules.overlap import Judged, Unfinished, judge
 from pqclock.rules.ticks import Entry
 from pqclock.store import runtime, schedules
+from pqclock.store.ahead import AHEAD
 from pqclock.store.database import IN_THE_WAY, UNWRITABLE, Session
-from pqclock.store.planning import Ahead, Compiled, compile_row, plan_owed, plan_row, tick_rows
+from pqclock.store.planning import Compiled, compile_row, plan_owed, plan_row, tick_rows
 from pqclock.store.schedules import DueSchedule, Insertion, OwedSpan, Reach, TickRow
 
-# Ticks are inserted this far ahead of their time; a schedule is planned again when less than half of it is left, so
-# that one that ticks every second is planned every half minute.
-AHEAD = Ahead(timedelta(seconds=60), timedelta(seconds=30))
 # While more schedules wait than a slice takes, so many ticks of each: all have their next one before any has its last.
 CROWDED = 10
 # How many spans of missed ticks are looked at together.
@@ -167,12 +165,21 @@ class Planner:
 
     def _write_together(self, drafts: Sequence[_Draft]) -> Insertion:
         """What is judged by what is unfinished is written in the transaction in which that is looked up."""
-        judged = [draft.reach.schedule_id for draft in drafts if draft.judged_when_due]
         with self._pace.measured(sum(len(draft.entries) for draft in drafts), len(drafts)):
-            if not judged:
+            if not any(draft.judged_when_due for draft in drafts):
                 return self._insert(drafts, {})
             with self._session.transaction():
-                return self._insert(drafts, schedules.unfinished(self._session, judged))
+                return self._insert(*self._judge(drafts))
+
+    def _judge(self, drafts: Sequence[_Draft]) -> tuple[list[_Draft], dict[int, Unfinished]]:
+        """What is unfinished, and the drafts without those of which somebody else holds what they depend on."""
+        judged = [draft.reach.schedule_id for draft in drafts if draft.judged_when_due]
+        ours = schedules.hold(self._session, judged)
+        unfinished = schedules.unfinished(self._session, judged)
+        replacing = [d.reach.schedule_id for d in drafts if d.compiled.schedule.overlap == "replace"]
+        held = schedules.hold_unfinished(self._session, [one for one in replacing if one in unfinished])
+        ours -= {one for one in replacing if one in unfinished and held[one] < unfinished[one].jobs}
+        return [d for d in drafts if not d.judged_when_due or d.reach.schedule_id in ours], unfinished
 
     def _insert(self, drafts: Sequence[_Draft], unfinished: Mapping[int, Unfinished]) -> Insertion:
         rows = [row for draft in drafts for row in draft.rows(unfinished.get(draft.reach.schedule_id, Unfinished()))]

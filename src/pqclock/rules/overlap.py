@@ -14,10 +14,14 @@ from pqclock.rules.ticks import Entry
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """The jobs of a schedule that have not ended: how many, and whether one of them waits for the others to end."""
+    """The jobs of a schedule that have not ended: how many, and whether one of them waits for the others to end.
+
+    `newest` is the last tick among them, if they have ticks.
+    """
 
     jobs: int = 0
     waiting: bool = False
+    newest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,13 @@ class Judged:
 def judge(entries: Sequence[Entry], overlap: str, unfinished: Unfinished) -> list[Judged]:
     """The entries as `overlap` lets them be; ticks that come together overlap one another, in their order.
 
-    `skip` lets a tick in when nothing is unfinished, `wait` one more that is held, and `replace` the last one.
+    `skip` lets a tick in when nothing is unfinished, `wait` one more that is held, and `replace` the last one, unless a
+    job of a later tick is there: missed ticks come behind those of the present.
     """
     due = [entry for entry in entries if entry.outcome == "inserted"]
     if overlap == "replace":
-        admitted = {entry.tick: Judged(entry, replaces=True) for entry in due[-1:]}
+        last = [entry for entry in due[-1:] if unfinished.newest is None or entry.tick > unfinished.newest]
+        admitted = {entry.tick: Judged(entry, replaces=True) for entry in last}
         return _run_together(entries, admitted, "coalesced")
     free = [] if unfinished.jobs else due[:1]
     admitted = {entry.tick: Judged(entry) for entry in free}

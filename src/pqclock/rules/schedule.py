@@ -24,6 +24,8 @@ from pqclock.rules.moving import Law, Moving
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The days by which `on_excluded` moves a tick.
 STEPS = {"next_business_day": 1, "previous_business_day": -1}
+# With a shorter grace, ticks that are not inserted ahead would all be late.
+LEAST_PATIENCE = timedelta(seconds=5)
 _CACHED = 16_384
 
 
@@ -68,6 +70,11 @@ class Schedule:
     def judged_when_due(self) -> bool:
         """Whether its ticks are decided on at their time, by what is unfinished then, and not ahead."""
         return self.overlap != "allow"
+
+    @property
+    def patience(self) -> timedelta:
+        """How late a tick may be and still be on time: what is decided on at its time is so a little after it."""
+        return max(self.grace, LEAST_PATIENCE) if self.judged_when_due else self.grace
 
     def timing(self) -> Cron | Every | At:
         """The instants that it names, before `start` and `end` cut them and calendars move them."""

@@ -27,8 +27,7 @@ from pqclock.rules.schedule import Schedule
 
 Timing = Cron | Every | At | Excluding
 
-# The most ticks that one plan inserts.
-INSERT_SLICE = 1_000
+INSERT_SLICE = 1_000  # the most ticks that one plan inserts
 # Moved ticks are looked at one by one, so a plan with them covers no more than this.
 MOVING_SLICE = timedelta(days=14)
 # A schedule that calendars leave no tick for so long is planned all the same, to write down what they leave out.
@@ -96,15 +95,14 @@ def plan(
     gaps = _gap_entries(window, planned_to, reached, {entry.tick for entry in inserted})
     left_out = _left_out(_Window(schedule, planned_to, reached), now) if schedule.exclude else ()
     entries = (*skipped, *inserted, *gaps, *left_out, *_ended(schedule, planned_to, reached))
-    following = next_tick(schedule, reached)
-    return Plan(entries, reached, following, following or _look_at(schedule, reached))
+    return Plan(entries, reached, next_tick(schedule, reached), look_at(schedule, reached))
 
 
 def missed_span(
     schedule: Schedule, planned_to: datetime, created_at: datetime, now: datetime
 ) -> tuple[datetime, datetime] | None:
     """The span (after, upto] up to the last instant at which a tick is missed now; None when none lies in it."""
-    upto = now - schedule.grace - _INSTANT
+    upto = now - schedule.patience - _INSTANT
     if planned_to >= upto or _was_past(schedule, created_at):
         return None
     first = next_tick(schedule, planned_to)
@@ -122,7 +120,7 @@ def plan_skip(schedule: Schedule, after: datetime, upto: datetime, reason: str) 
     """One row for all ticks in (after, upto], left out for `reason`, and those for what is no tick anyway."""
     window = _Window(schedule, after, upto)
     first = window.next(window.after)
-    left_out = (*_left_out(window, upto), *_ended(schedule, after, upto))
+    left_out = (*_left_out(window, upto), *_gap_entries(window, after, upto, set()), *_ended(schedule, after, upto))
     if first is None or first >= window.before:
         return left_out
     return (_run_of_skips(window, first, window.before, "skipped", reason), *left_out)
@@ -133,6 +131,15 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime | None:
     window = _Window(schedule, after, after)
     tick = window.next(window.after)
     return None if tick is None or (schedule.end is not None and tick >= schedule.end) else tick
+
+
+def look_at(schedule: Schedule, after: datetime) -> datetime | None:
+    """The first instant at which there is something to insert or, where no tick will come, to write down."""
+    tick = next_tick(schedule, after)
+    if tick is not None:
+        return tick
+    instants = (_left_out_next(schedule, after), _past_end(schedule))
+    return min((instant for instant in instants if instant is not None and instant > after), default=None)
 
 
 def previous_tick(schedule: Schedule, before: datetime) -> datetime | None:
@@ -191,7 +198,7 @@ def _missed_to(schedule: Schedule, window: _Window, created_at: datetime, now: d
     """Ticks before this instant are missed. An `at` that lay in the past when it was first applied is not due at all."""
     if _was_past(schedule, created_at):
         return window.before
-    return now - schedule.grace
+    return now - schedule.patience
 
 
 def _chosen_from(schedule: Schedule, window: _Window, created_at: datetime, now: datetime) -> datetime:
@@ -263,12 +270,6 @@ def _left_out(window: _Window, now: datetime) -> Iterator[Entry]:
     for run in timing.left_out(edge, window.before):
         for tick in timing.timing.ticks(run.first - _INSTANT, run.last + _INSTANT):
             yield Entry(tick, tick, 1, run.outcome, run.reason, "clock", tick)
-
-
-def _look_at(schedule: Schedule, reached: datetime) -> datetime | None:
-    """Where no tick will come: the first instant at which there is something to write down all the same."""
-    instants = (_left_out_next(schedule, reached), _past_end(schedule))
-    return min((instant for instant in instants if instant is not None and instant > reached), default=None)
 
 
 def _left_out_next(schedule: Schedule, reached: datetime) -> datetime | None:

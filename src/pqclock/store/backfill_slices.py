@@ -11,17 +11,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pqclock.rules import ticks
 from pqclock.rules.json_values import check_object
 from pqclock.rules.schedule import Schedule
-from pqclock.rules.templates import compile_args
 from pqclock.store import jobs, schedules
 from pqclock.store.changing import account, lock_one
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
-from pqclock.store.planning import Compiled, tick_row
+from pqclock.store.planning import Compiled, compile_row, tick_row
 from pqclock.store.schedules import KnownSchedule
 from pqclock.store.splitting import LedgerRow, nominal, take_out
 
@@ -74,7 +72,7 @@ def room(session: Session, schedule_id: int, schedule: Schedule, at_once: int) -
 def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaults, now: datetime | None) -> Slice:
     """Insert what there is room for of the next slice of ticks."""
     row, moment = lock_one(session, asked.key), schedules.database_now(session, now)
-    compiled = _compiled(row)
+    compiled = compile_row(row)
     free = room(session, row.id, compiled.schedule, asked.at_once)
     if free <= 0:
         return Slice(cursor, is_last=False)
@@ -86,6 +84,8 @@ def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaul
     rows = session.fetch(LedgerRow, "backfilling.rows", schedule_id=row.id, first=first, last=last)
     there = {entry.tick for entry in rows if entry.outcome == "inserted"}
     missing = [tick for tick in found if tick not in there]
+    # Short of a whole slice there are no more, and nothing is to be waited for.
+    is_last = len(found) < SLICE and len(missing) <= free
     if len(missing) > free:
         found = found[: found.index(missing[free])]
         missing = missing[:free]
@@ -94,7 +94,7 @@ def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaul
     ids = _insert_jobs(session, row.id, compiled, asked, missing, defaults, moment)
     _write(session, row.id, gone, [*parts, *_entries(compiled.schedule, missing, ids, moment)])
     after = found[-1] if asked.newest_first else found[-1] + _INSTANT
-    return Slice(after, False, len(found) - len(missing), tuple(ids))
+    return Slice(after, is_last, len(found) - len(missing), tuple(ids))
 
 
 def _accounted(session: Session, row: KnownSchedule, until: datetime, now: datetime) -> KnownSchedule:
@@ -183,11 +183,6 @@ def _write(session: Session, schedule_id: int, gone: Sequence[datetime], rows: S
     if rows:
         text = json.dumps([asdict(row) for row in rows], default=datetime.isoformat)
         session.run("backfilling.write", schedule_id=schedule_id, rows=text)
-
-
-def _compiled(row: KnownSchedule) -> Compiled:
-    schedule = Schedule.from_definition(row.key, row.definition)
-    return Compiled(schedule, compile_args(schedule.args), ZoneInfo(schedule.timezone))
 
 
 def _args(schedule_id: int, compiled: Compiled, tick: datetime) -> dict[str, Any]:

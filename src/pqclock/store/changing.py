@@ -19,11 +19,13 @@ import psycopg
 
 from pqclock.errors import UnknownSchedule
 from pqclock.rules import ticks
+from pqclock.rules.applying import state_of
 from pqclock.rules.files.fields import SECTIONS
 from pqclock.rules.files.findings import hint, show
 from pqclock.rules.json_values import storable_text
 from pqclock.rules.schedule import Schedule
 from pqclock.store import schedules
+from pqclock.store.ahead import AHEAD
 from pqclock.store.database import Session
 from pqclock.store.schedules import KnownSchedule, Reach, TickRow
 
@@ -36,6 +38,10 @@ _ATTEMPTS = 6
 _BACKOFF = 0.02
 _SUGGESTED_FROM = 250
 _INSTANT = timedelta(microseconds=1)
+# Before this instant there is none for planning to begin at.
+_FIRST_AT = datetime.min.replace(tzinfo=UTC) + timedelta(minutes=5)
+# What nobody can tell yet is looked at before those whose ticks are not due.
+_AT_ONCE = timedelta(minutes=1)
 # A deadlock, or another session that put the same new key: the same transaction succeeds a moment later.
 _AGAIN = (
     psycopg.errors.DeadlockDetected,
@@ -44,6 +50,22 @@ _AGAIN = (
 )
 
 Result = TypeVar("Result")
+
+
+def new_row(schedule: Schedule, source: str, now: datetime) -> dict[str, Any]:
+    """The row of a new schedule, which has missed nothing and is looked at when it is first due.
+
+    Only an `at` in the past is planned from before itself, to be written down.
+    """
+    first = ticks.first_of(schedule)
+    planned_to = now if first is None else min(now, max(first, _FIRST_AT) - timedelta(seconds=1))
+    row = {"key": schedule.key, "source": source, "state": state_of(schedule), "definition": schedule.to_definition()}
+    return {**row, "planned_to": planned_to, **_looks(schedule, planned_to)}
+
+
+def _looks(schedule: Schedule, planned_to: datetime) -> dict[str, datetime | None]:
+    look_at = ticks.look_at(schedule, planned_to)
+    return {"next_tick": ticks.next_tick(schedule, planned_to), "plan_at": AHEAD.first_plan_at(schedule, look_at)}
 
 
 def repeated(session: Session, change: Callable[[], Result]) -> Result:
@@ -117,12 +139,35 @@ def account(
         if found.owed_after is not None:
             reach = replace(reach, owed_after=found.owed_after, owed_upto=now, noticed_at=now)
         reaches.append(reach)
-        entries += [
-            TickRow(row.id, e.tick, e.through, e.count, e.outcome, e.reason, e.origin, e.nominal) for e in found.entries
-        ]
+        entries += [entry_row(row.id, entry) for entry in found.entries]
+    if left_out is not None:
+        _leave_out_owed(session, rows, left_out, now)
     if reaches:
         schedules.insert_ticks(session, None, reaches, entries, now)
     return [replace(row, planned_to=max(row.planned_to, now)) for row in rows]
+
+
+def _leave_out_owed(session: Session, rows: Sequence[KnownSchedule], reason: str, now: datetime) -> None:
+    """What was missed before and is still to be decided on is skipped too."""
+    spans = schedules.owed_by(session, [row.id for row in rows]) if rows else []
+    reaches, entries = [], list[TickRow]()
+    for span in spans:
+        try:
+            schedule = Schedule.from_definition(span.key, span.definition)
+            found = ticks.plan_skip(schedule, span.after, span.upto, reason)
+        except Exception as error:
+            log.error("schedule %s: the missed ticks of a broken definition are not accounted for: %s", span.key, error)
+            continue
+        reaches.append(Reach(span.schedule_id, span.version, span.after, span.upto, owed_id=span.id))
+        entries += [replace(entry_row(span.schedule_id, entry), owed_id=span.id) for entry in found]
+    if reaches:
+        schedules.insert_ticks(session, None, reaches, entries, now)
+
+
+def entry_row(schedule_id: int, entry: ticks.Entry) -> TickRow:
+    """The ledger's row of an entry without a job."""
+    values = (entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin, entry.nominal)
+    return TickRow(schedule_id, *values)
 
 
 def _account(row: KnownSchedule, now: datetime, left_out: str | None) -> _Account:
@@ -162,6 +207,17 @@ def rewrite(session: Session, rows: Sequence[KnownSchedule], now: datetime) -> i
     return withdrawn
 
 
+def _looks_again(row: KnownSchedule, planned_to: datetime) -> dict[str, datetime | None]:
+    """When a changed row is to be planned; at once where a pause or a broken definition has to be looked at first."""
+    at_once = {"next_tick": None, "plan_at": planned_to - _AT_ONCE}
+    if row.paused_until is not None or row.state != "active":
+        return at_once
+    try:
+        return _looks(Schedule.from_definition(row.key, row.definition), planned_to)
+    except Exception:
+        return at_once
+
+
 def _begin_to_watch(session: Session, rows: Sequence[KnownSchedule]) -> None:
     """Where jobs must not overlap any more, those that are there already count as unfinished too."""
     ids = [row.id for row in rows if row.definition.get("overlap", "allow") != "allow"]
@@ -174,6 +230,7 @@ def _begin_to_watch(session: Session, rows: Sequence[KnownSchedule]) -> None:
 
 def _written(row: KnownSchedule, planned_to: datetime) -> dict[str, Any]:
     end = row.paused_until
+    looks = _looks_again(row, planned_to)
     return {
         "id": row.id,
         "key": row.key,
@@ -182,6 +239,7 @@ def _written(row: KnownSchedule, planned_to: datetime) -> dict[str, Any]:
         "state": row.state,
         "definition": row.definition,
         "planned_to": planned_to.isoformat(),
+        **{name: None if instant is None else instant.isoformat() for name, instant in looks.items()},
         "paused_until": None if end is None else "infinity" if end >= ENDLESS else end.isoformat(),
         "note": row.note,
     }

@@ -247,9 +247,11 @@ attempts AS (
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM again) AS q
+    UNION ALL SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
-SELECT a.id, 'ready' AS state FROM again AS a, (SELECT count(*) FROM woken) AS w
-UNION ALL SELECT id, 'failed' FROM ended
+SELECT d.id, d.state
+FROM (SELECT id, 'ready' AS state FROM again UNION ALL SELECT id, 'failed' FROM ended) AS d,
+     (SELECT count(*) FROM woken) AS w
 
 -- name: expire
 -- scheduled or ready -> discarded for what was not started in time.
@@ -262,13 +264,16 @@ stale AS MATERIALIZED (
 ),
 ended AS (
     DELETE FROM {schema}.job AS j WHERE j.id = ANY(ARRAY(SELECT id FROM stale)) AND j.state <> 'running' RETURNING j.*
+),
+woken AS MATERIALIZED (
+    SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
 INSERT INTO {schema}.job_history (
     id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
     created_at, finished_at, error)
 SELECT j.id, 'discarded', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
        j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
-FROM ended AS j CROSS JOIN moment AS m
+FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id
 
 -- name: result

@@ -29,10 +29,10 @@ SELECT m.now, l.epoch, l.beat_at, l.backend_pid, p.host, p.pid,
 FROM moment AS m CROSS JOIN {schema}.leader AS l
 LEFT JOIN {schema}.process AS p ON p.id = l.process_id
 LEFT JOIN (
-    -- Planned well ahead of its next tick, or at once after a change: its time to be planned is not the later one.
-    SELECT s.key, coalesce(s.next_tick, s.planned_to) AS since FROM {schema}.schedule AS s
+    -- Planned well ahead of its next tick. Of one that was changed nobody knows when it ticks before it was looked at.
+    SELECT s.key, coalesce(s.next_tick, s.planned_to + interval '5 minutes') AS since FROM {schema}.schedule AS s
     WHERE s.state = 'active' AND s.plan_at < (SELECT now - %(late)s::interval FROM moment)
-      AND coalesce(s.next_tick, s.planned_to) < (SELECT now - %(late)s::interval FROM moment)
+      AND coalesce(s.next_tick, s.planned_to + interval '5 minutes') < (SELECT now - %(late)s::interval FROM moment)
     ORDER BY s.plan_at LIMIT 1
 ) AS w ON true
 

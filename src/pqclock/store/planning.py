@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from pqclock.rules import ticks
 from pqclock.rules.cron import Cron
+from pqclock.rules.json_values import check_object
 from pqclock.rules.offsets import run_at
 from pqclock.rules.overlap import Judged
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.templates import ArgsTemplate, compile_args, render
-from pqclock.store.schedules import DueSchedule, OwedSpan, Reach, TickRow
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """How far ahead of their time ticks are inserted, and how much of that may be left when there are more planned."""
-
-    most: timedelta
-    least: timedelta
-
-    def horizon(self, schedule: Schedule) -> timedelta:
-        """What is judged by what is unfinished at its time is not inserted ahead of it."""
-        return timedelta() if schedule.judged_when_due else self.most
-
-    def plan_at(self, schedule: Schedule, look_at: datetime | None) -> datetime | None:
-        """When to plan what comes at `look_at`."""
-        return look_at if look_at is None or schedule.judged_when_due else look_at - self.least
+from pqclock.store.ahead import Ahead
+from pqclock.store.changing import entry_row
+from pqclock.store.schedules import DueSchedule, KnownSchedule, OwedSpan, Reach, TickRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +28,7 @@ class Compiled:
     zone: ZoneInfo
 
 
-def compile_row(row: DueSchedule | OwedSpan) -> Compiled:
+def compile_row(row: DueSchedule | OwedSpan | KnownSchedule) -> Compiled:
     """The schedule of a row; raises for a definition that this version of pqclock cannot read."""
     schedule = Schedule.from_definition(row.key, row.definition)
     schedule.ticking()
@@ -74,11 +61,11 @@ def plan_owed(
     reason = "paused" if paused else span.state if span.state != "active" else None
     if reason is not None:
         entries = ticks.plan_skip(compiled.schedule, span.after, span.upto, reason)
-        return Reach(span.schedule_id, 0, span.after, span.upto, owed_id=span.id), list(entries)
+        return Reach(span.schedule_id, span.version, span.after, span.upto, owed_id=span.id), list(entries)
     plan = ticks.plan(
         compiled.schedule, span.after, span.created_at, span.noticed_at, span.upto - span.noticed_at, most
     )
-    return Reach(span.schedule_id, 0, span.after, plan.planned_to, owed_id=span.id), list(plan.entries)
+    return Reach(span.schedule_id, span.version, span.after, plan.planned_to, owed_id=span.id), list(plan.entries)
 
 
 def tick_rows(
@@ -98,8 +85,7 @@ def tick_rows(
 
 def tick_row(schedule_id: int, compiled: Compiled, entry: ticks.Entry, previous: datetime | None = None) -> TickRow:
     """The ledger's row of an entry, with what its job needs if it has one."""
-    values = (entry.tick, entry.through, entry.count, entry.outcome, entry.reason, entry.origin, entry.nominal)
-    row = TickRow(schedule_id, *values)
+    row = entry_row(schedule_id, entry)
     if entry.outcome != "inserted":
         return row
     schedule = compiled.schedule
@@ -114,7 +100,7 @@ def _arguments(compiled: Compiled, tick: datetime, previous: datetime | None) ->
     if compiled.args.fixed:
         return dict(schedule.args)
     timing = schedule.timing()
-    return render(
+    args = render(
         compiled.args,
         tick=tick,
         previous_tick=previous or ticks.previous_tick(schedule, tick),
@@ -122,3 +108,6 @@ def _arguments(compiled: Compiled, tick: datetime, previous: datetime | None) ->
         zone=compiled.zone,
         local_date=timing.local_date(tick) if isinstance(timing, Cron) else None,
     )
+    # What was checked when it was declared is longer now: names of days are, and keys.
+    check_object(args, f"schedule {schedule.key!r}: args of the tick {tick.isoformat()}")
+    return args

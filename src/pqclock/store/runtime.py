@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,7 @@ from pqclock.rules.json_values import check_object
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.templates import compile_args, render
 from pqclock.store import jobs, schedules
-from pqclock.store.changing import ENDLESS, account, find, lock, lock_one, repeated, rewrite
+from pqclock.store.changing import ENDLESS, account, find, lock, lock_one, new_row, repeated, rewrite
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
 from pqclock.store.schedules import DueSchedule, KnownSchedule
@@ -30,8 +30,6 @@ from pqclock.store.schedules import DueSchedule, KnownSchedule
 # The source of what no file declares.
 SOURCE = "api"
 
-# Before this instant there is none for planning to begin at.
-_FIRST_AT = datetime.min.replace(tzinfo=UTC) + timedelta(seconds=1)
 _NOTE = Text("a text", 1000, lines=True)
 
 
@@ -114,7 +112,7 @@ def _put(session: Session, wanted: Mapping[str, Schedule], now: datetime | None)
     accounted = account(session, list(changed.values()), moment)
     rewrite(session, [_redefined(row, wanted[key]) for key, row in zip(changed, accounted, strict=True)], moment)
     added = [key for key in sorted(wanted) if key not in rows]
-    schedules.add(session, None, [_new_row(wanted[key], moment) for key in added], moment)
+    schedules.add(session, None, [new_row(wanted[key], SOURCE, moment) for key in added], moment)
     if added or changed:
         schedules.wake_clock(session)
     return sorted([*added, *changed])
@@ -147,18 +145,6 @@ def _definition(schedule: Schedule) -> dict[str, Any]:
     """The definition as it will come back from the database."""
     result: dict[str, Any] = json.loads(json.dumps(schedule.to_definition(), default=dict))
     return result
-
-
-def _new_row(schedule: Schedule, now: datetime) -> dict[str, Any]:
-    """A new schedule has missed nothing; only an `at` in the past is planned from before itself, to be written down."""
-    planned_to = min(now, max(schedule.at, _FIRST_AT) - timedelta(seconds=1)) if schedule.at is not None else now
-    return {
-        "key": schedule.key,
-        "source": SOURCE,
-        "state": state_of(schedule),
-        "definition": schedule.to_definition(),
-        "planned_to": planned_to,
-    }
 
 
 def _remove(session: Session, key: str, now: datetime | None) -> None:

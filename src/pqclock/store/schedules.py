@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pqclock.rules.overlap import Unfinished
+from pqclock.store.ahead import AHEAD
 from pqclock.store.database import Session
-
-# A new schedule is planned before those whose ticks are not due yet.
-_AT_ONCE = timedelta(minutes=1)
 
 # Schedules at one version each: (id, version).
 Versions = Collection[tuple[int, int]]
@@ -78,12 +77,13 @@ class TickRow:
 class OwedSpan:
     """Missed ticks after `after` up to `upto`, noticed at an instant, and what is known of their schedule.
 
-    `definition` is the one that held when they came due; state and pause are those of now.
+    `definition` is the one that held when they came due; version, state and pause are those of now.
     """
 
     id: int
     schedule_id: int
     key: str
+    version: int
     state: str
     definition: dict[str, Any]
     after: datetime
@@ -125,8 +125,8 @@ class KnownSchedule:
 
 
 def due(session: Session, before: datetime, limit: int, broken: Versions = ()) -> list[DueSchedule]:
-    """The schedules that are to be planned up to `before`, the earliest first, without the `broken` ones."""
-    return session.fetch(DueSchedule, "schedules.due", before=before, limit=limit, **_broken(broken))
+    """The schedules that are to be planned up to `before`, those first whose ticks are due first, without the `broken`."""
+    return session.fetch(DueSchedule, "schedules.due", before=before, limit=limit, ahead=AHEAD.least, **_broken(broken))
 
 
 def earliest(session: Session, broken: Versions = ()) -> datetime | None:
@@ -140,6 +140,11 @@ def owed(session: Session, limit: int, broken: Versions = ()) -> list[OwedSpan]:
     return session.fetch(OwedSpan, "schedules.owed", limit=limit, broken=[span_id for span_id, _ in broken])
 
 
+def owed_by(session: Session, ids: Collection[int]) -> list[OwedSpan]:
+    """All spans of missed ticks of these schedules, locked."""
+    return session.fetch(OwedSpan, "schedules.owed_by", ids=list(ids))
+
+
 def owed_since(session: Session, schedule_id: int) -> datetime | None:
     """From where on missed ticks of a schedule are still to be decided on."""
     row = session.run("schedules.owed_since", schedule_id=schedule_id).fetchone()
@@ -149,7 +154,17 @@ def owed_since(session: Session, schedule_id: int) -> datetime | None:
 def unfinished(session: Session, ids: Collection[int]) -> dict[int, Unfinished]:
     """Of these schedules, those with jobs that have not ended."""
     rows = session.run("schedules.unfinished", ids=list(ids))
-    return {schedule_id: Unfinished(jobs, waiting) for schedule_id, jobs, waiting in rows}
+    return {schedule_id: Unfinished(jobs, waiting, newest) for schedule_id, jobs, waiting, newest in rows}
+
+
+def hold(session: Session, ids: Collection[int]) -> set[int]:
+    """Lock these schedules until the transaction ends; gives those that nobody else holds."""
+    return {schedule_id for (schedule_id,) in session.run("schedules.hold", ids=list(ids))}
+
+
+def hold_unfinished(session: Session, ids: Collection[int]) -> Counter[int]:
+    """Lock the unfinished jobs of these schedules; gives how many of each nobody else holds."""
+    return Counter(schedule_id for (schedule_id,) in session.run("schedules.hold_unfinished", ids=list(ids)))
 
 
 def insert_ticks(
@@ -194,14 +209,17 @@ def lock_known(session: Session, set_name: str, keys: Iterable[str]) -> list[Kno
 
 
 def add(session: Session, set_name: str | None, rows: Iterable[Mapping[str, Any]], now: datetime) -> None:
-    """Insert schedules, in the order of their keys: key, source, state, definition, planned_to each."""
+    """Insert schedules in the order of their keys: key, source, state, definition, planned_to each, next_tick and plan_at.
+
+    Without the last two they are looked at at once.
+    """
     by_key = sorted(rows, key=lambda row: str(row["key"]))
     session.copy_in(
         "schedules.add",
         (
             (
                 *(row["key"], set_name, row["source"], row["state"], json.dumps(row["definition"], default=dict)),
-                *(row["planned_to"], now, now - _AT_ONCE, now, now),
+                *(row["planned_to"], now, row.get("next_tick"), row.get("plan_at", row["planned_to"]), now, now),
             )
             for row in by_key
         ),

@@ -1,10 +1,19 @@
 -- name: due
--- The schedules that are to be planned before an instant, the earliest first; without those known to be broken.
+-- The schedules that are to be planned before an instant, by when their ticks are due: what is planned ahead has time,
+-- what is judged at its time has none. Without those known to be broken.
 SELECT s.id, s.key, s.version, s.definition, s.planned_to, s.created_at
-FROM {schema}.schedule AS s
-WHERE s.state = 'active' AND s.plan_at <= %(before)s
-  AND (s.id, s.version) NOT IN (SELECT * FROM unnest(%(broken_ids)s::bigint[], %(broken_versions)s::bigint[]))
-ORDER BY s.plan_at LIMIT %(limit)s
+FROM (
+    (SELECT a.*, a.plan_at + %(ahead)s::interval AS due_at FROM {schema}.schedule AS a
+     WHERE a.state = 'active' AND a.plan_at <= %(before)s AND NOT a.judged
+       AND (a.id, a.version) NOT IN (SELECT * FROM unnest(%(broken_ids)s::bigint[], %(broken_versions)s::bigint[]))
+     ORDER BY a.plan_at LIMIT %(limit)s)
+    UNION ALL
+    (SELECT j.*, j.plan_at AS due_at FROM {schema}.schedule AS j
+     WHERE j.state = 'active' AND j.plan_at <= %(before)s AND j.judged
+       AND (j.id, j.version) NOT IN (SELECT * FROM unnest(%(broken_ids)s::bigint[], %(broken_versions)s::bigint[]))
+     ORDER BY j.plan_at LIMIT %(limit)s)
+) AS s
+ORDER BY s.due_at LIMIT %(limit)s
 
 -- name: earliest
 -- When the first schedule is to be planned.
@@ -15,7 +24,7 @@ ORDER BY s.plan_at LIMIT 1
 
 -- name: owed
 -- Spans of missed ticks, the first noticed first; with what became of their schedules since.
-SELECT o.id, o.schedule_id, s.key, s.state, o.definition, o.after, o.upto, o.noticed_at, s.created_at,
+SELECT o.id, o.schedule_id, s.key, s.version, s.state, o.definition, o.after, o.upto, o.noticed_at, s.created_at,
        CASE WHEN s.paused_until < '9999-12-31' THEN s.paused_until WHEN s.paused_until IS NOT NULL THEN '9999-12-31 00:00:00Z' END AS paused_until
 FROM {schema}.owed AS o JOIN {schema}.schedule AS s ON s.id = o.schedule_id
 WHERE o.id <> ALL(%(broken)s::bigint[])
@@ -24,9 +33,26 @@ ORDER BY o.id LIMIT %(limit)s
 -- name: owed_since
 SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = %(schedule_id)s
 
+-- name: owed_by
+-- All spans of missed ticks of these schedules.
+SELECT o.id, o.schedule_id, s.key, s.version, s.state, o.definition, o.after, o.upto, o.noticed_at, s.created_at,
+       NULL::timestamptz AS paused_until
+FROM {schema}.owed AS o JOIN {schema}.schedule AS s ON s.id = o.schedule_id
+WHERE o.schedule_id = ANY(%(ids)s::bigint[]) ORDER BY o.id FOR UPDATE OF o
+
+-- name: hold
+-- Of these schedules, those whose rows nobody else holds: no backfill inserts beside what is judged now.
+SELECT s.id FROM {schema}.schedule AS s WHERE s.id = ANY(%(ids)s::bigint[]) ORDER BY s.id FOR UPDATE SKIP LOCKED
+
+-- name: hold_unfinished
+-- The jobs of these schedules that have not ended and that nobody else holds.
+SELECT j.schedule_id FROM {schema}.job AS j
+WHERE j.watched AND j.schedule_id = ANY(%(ids)s::bigint[]) ORDER BY j.id FOR UPDATE SKIP LOCKED
+
 -- name: unfinished
--- Of these schedules, those with jobs that have not ended: how many, and whether one is held until the others end.
-SELECT j.schedule_id, count(*), bool_or(j.held)
+-- Of these schedules, those with jobs that have not ended: how many, whether one is held until the others end, and the
+-- last tick of them.
+SELECT j.schedule_id, count(*), bool_or(j.held), max(j.tick)
 FROM {schema}.job AS j WHERE j.watched AND j.schedule_id = ANY(%(ids)s::bigint[]) GROUP BY j.schedule_id
 
 -- name: insert_ticks
@@ -34,8 +60,12 @@ FROM {schema}.job AS j WHERE j.watched AND j.schedule_id = ANY(%(ids)s::bigint[]
 -- that was changed or planned by somebody else since it was read, or that somebody holds locked: the connection that
 -- promotes does not wait. A cursor is that of a schedule, or with `owed_id` that of a span of missed ticks.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+-- Without an epoch it is a change, which must not hold up the leader's beat until it ends: the row is left alone.
 term AS MATERIALIZED (
-    SELECT 1 FROM {schema}.leader AS l WHERE %(epoch)s::bigint IS NULL OR l.epoch = %(epoch)s::bigint FOR SHARE
+    SELECT 1 FROM {schema}.leader AS l WHERE l.epoch = %(epoch)s::bigint FOR SHARE
+),
+office AS MATERIALIZED (
+    SELECT %(epoch)s::bigint IS NULL OR EXISTS (SELECT 1 FROM term) AS held
 ),
 reach AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(cursors)s::jsonb) AS c (
@@ -53,8 +83,8 @@ moved AS (
     SET planned_to = r.planned_to, next_tick = r.next_tick, plan_at = r.plan_at,
         watermark = greatest(s.watermark, least(r.planned_to, m.now, r.owed_after, (
             SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = s.id)))
-    FROM free AS f, reach AS r, moment AS m, term
-    WHERE s.id = f.id AND r.schedule_id = f.id
+    FROM free AS f, reach AS r, moment AS m
+    WHERE s.id = f.id AND r.schedule_id = f.id AND (SELECT held FROM office)
     RETURNING s.id, s.definition
 ),
 noticed AS (
@@ -65,9 +95,11 @@ noticed AS (
 ),
 free_span AS MATERIALIZED (
     SELECT o.id, o.schedule_id, o.definition, r.planned_to, r.planned_to >= o.upto AS done
-    FROM {schema}.owed AS o JOIN reach AS r ON r.owed_id = o.id
-    WHERE o.after = r.planned_from AND EXISTS (SELECT 1 FROM term)
-    ORDER BY o.id FOR UPDATE OF o SKIP LOCKED
+    FROM {schema}.owed AS o
+    JOIN reach AS r ON r.owed_id = o.id
+    JOIN {schema}.schedule AS s ON s.id = o.schedule_id AND s.version = r.version
+    WHERE o.after = r.planned_from AND (SELECT held FROM office)
+    ORDER BY o.id FOR UPDATE OF o, s SKIP LOCKED
 ),
 shortened AS (
     UPDATE {schema}.owed AS o SET after = f.planned_to FROM free_span AS f WHERE o.id = f.id AND NOT f.done
@@ -141,7 +173,7 @@ attempts AS (
 told AS MATERIALIZED (
     SELECT pg_notify({channel}, 'cancelled ' || r.worker_id || ' ' || r.id) FROM replaced AS r WHERE r.state = 'running'
 )
-SELECT (SELECT count(*) FROM term) = 1 AS in_office,
+SELECT (SELECT held FROM office) AS in_office,
        ARRAY(SELECT id FROM moved) AS moved,
        (SELECT count(*) FROM free_span) AS spans,
        (SELECT count(*) FROM inserted) AS inserted,
@@ -181,7 +213,7 @@ SELECT coalesce(%(now)s::timestamptz, clock_timestamp())
 
 -- name: add
 COPY {schema}.schedule (
-    key, set_name, source, state, definition, planned_to, watermark, plan_at, created_at, updated_at) FROM STDIN
+    key, set_name, source, state, definition, planned_to, watermark, next_tick, plan_at, created_at, updated_at) FROM STDIN
 
 -- name: move
 -- The same definition at another place of the files.

@@ -39,9 +39,9 @@ class Schedules:
     ) -> bool:
         """Add the schedule, or change it in place; False when it is so already. A paused one stays paused.
 
-        Fields are those of schedule files. Ticks inserted ahead are taken back, and planning begins anew now. Only
-        where ticks came due while no clock ran, the leader accounts for that time by the new definition and its
-        catch-up. Raises ArgumentError with a line for each fault, and for a key that files declare.
+        Fields are those of schedule files. Ticks inserted ahead are taken back, and planning begins anew now; ticks that
+        came due before, while no clock ran, are caught up as they were declared then. A key that was removed begins
+        now. Raises ArgumentError with a line for each fault, and for a key that files declare.
         """
         return bool(self.put_many([{"key": key, "task": task, "cron": cron, "every": every, "at": at, **fields}]))
 

@@ -26,7 +26,7 @@ _SECOND = timedelta(seconds=1)
 
 _CRON = Text("a cron expression", 256)
 _ZONE = Checked(Text("the IANA name of a time zone, such as Europe/Berlin", 64), known_zone)
-_TASK = Text("the name of a task", 200, "[^\\s\\x00-\\x1f]+")
+_TASK = Text("the name of a task: letters, digits, _ . : and -", 200, "[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 _QUEUE = Text("the name of a queue: letters, digits, _ . and -", 100, NAME_PATTERN)
 REFERENCES_LIMIT = 16
 _RULE = Text("the name of a rule, or NAME:KEY", 512)

@@ -8,6 +8,7 @@ CREATE TABLE {schema}.schedule (
     state         text NOT NULL,
     definition    jsonb NOT NULL,
     version       bigint NOT NULL DEFAULT 1,
+    judged        boolean NOT NULL GENERATED ALWAYS AS (coalesce(definition ->> 'overlap', 'allow') <> 'allow') STORED,
     planned_to    timestamptz NOT NULL,
     watermark     timestamptz NOT NULL,
     next_tick     timestamptz,
@@ -21,11 +22,14 @@ CREATE TABLE {schema}.schedule (
 ) WITH (fillfactor = 80);
 
 COMMENT ON COLUMN {schema}.schedule.next_tick IS
-    'first tick that is not planned yet; null until the leader has looked, and when none will come';
+    'first tick that is not planned yet; null when none will come, or a pause has to be looked at first';
 COMMENT ON COLUMN {schema}.schedule.plan_at IS
-    'when it is to be planned next: ahead of its next tick, at once after a change, or, null, never';
+    'when it is to be planned next: ahead of its next tick, or at it where it is judged; null for never';
+
+COMMENT ON COLUMN {schema}.schedule.judged IS 'its ticks are decided on at their time, by what is unfinished then';
 
 CREATE INDEX schedule_plan ON {schema}.schedule (plan_at) WHERE state = 'active';
+CREATE INDEX schedule_judge ON {schema}.schedule (plan_at) WHERE state = 'active' AND judged;
 
 -- Spans of missed ticks that are still to be decided on, under the definition that held when they came due. They are
 -- worked off in slices, behind the ticks of the present.
