@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pqclock.clock.applier import apply
 from pqclock.clock.planner import Planned, Planner
 from pqclock.rules.schedule import Schedule
-from pqclock.store import leadership, runtime
+from pqclock.store import leadership, runtime, schedules
+from pqclock.store.changing import account, lock
 from store.samples import DAY, HOUR, MINUTE, NOW, SECOND
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ OWED = "SELECT count(*) FROM pqclock.owed"
 WATERMARK = "SELECT watermark FROM pqclock.schedules WHERE key = 'a'"
 
 
-def put(database: Database, *schedules: Schedule, at: datetime = NOW, content: str = "1") -> Planner:
+def put(database: Database, *wanted: Schedule, at: datetime = NOW, content: str = "1") -> Planner:
     """Apply schedules; gives a planner in office."""
-    apply(database.session, "default", content, schedules, explicit=True, now=at)
+    apply(database.session, "default", content, wanted, explicit=True, now=at)
     return Planner(database.session, leadership.elect(database.session, 1, at))
 
 
@@ -137,3 +138,52 @@ def test_a_broken_definition_of_missed_ticks_holds_up_nobody(
     assert database.value(OWED) == 1
     assert caplog.text.count("schedule b has missed ticks that cannot be decided on") == 1
     assert database.value("SELECT count(*) FROM pqclock.tick WHERE outcome = 'inserted'") == 3
+
+
+def test_missed_ticks_are_not_written_for_a_schedule_that_was_changed_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = put(database, SECONDLY)
+    planned(office, NOW)
+    late = NOW + HOUR
+    while not database.value(OWED):
+        office.step(late)
+    while schedules.due(database.session, late, 1):
+        office.step(late)
+    before = database.value("SELECT count(*) FROM pqclock.job")
+    read, other = schedules.owed, database.connect()
+
+    def read_and_remove(*given: Any) -> list[schedules.OwedSpan]:
+        spans = read(*given)
+        monkeypatch.undo()
+        apply(other, "default", "2", [], explicit=True, now=late)
+        return spans
+
+    monkeypatch.setattr(schedules, "owed", read_and_remove)
+    planned(office, late)
+    other.close()
+    assert database.value("SELECT count(*) FROM pqclock.job WHERE tick < %s", late) <= before  # type: ignore[operator]
+    assert ("a", "skipped", "removed", "clock") in {row[:4] for row in database.rows(LEDGER)}
+    assert database.value(OWED) == 0
+
+
+def test_a_change_does_not_hold_up_the_leaders_beat(database: Database) -> None:
+    runtime.put(database.session, [replace(HOURLY, overlap="skip")], now=NOW)
+    epoch = leadership.elect(database.session, 1, NOW)
+    leadership.wait_briefly(database.session)
+    other = database.connect()
+    try:
+        with other.transaction():
+            account(other, lock(other, ["h"]), NOW + HOUR)
+            assert leadership.beat(database.session, epoch, NOW) == NOW
+    finally:
+        other.close()
+
+
+def test_local_times_that_do_not_exist_are_written_down_in_a_pause_too(database: Database) -> None:
+    change = datetime(2027, 3, 28, 1, tzinfo=NOW.tzinfo)
+    nightly = Schedule("a", "mail", cron="30 2 * * *", timezone="Europe/Berlin", gap="skip")
+    office = put(database, nightly, at=change - DAY)
+    runtime.pause(database.session, "a", until=change + DAY, now=change - DAY)
+    planned(office, change + 3 * DAY)
+    assert ("a", "skipped", "gap", "clock", 1) in database.rows(LEDGER)

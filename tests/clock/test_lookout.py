@@ -210,7 +210,10 @@ def test_what_a_plain_role_may_not_see_is_said_to_be_unknown(database: Database,
 
 def test_a_schedule_that_is_planned_late_is_seen_until_it_is_planned(database: Database) -> None:
     now = schedules.database_now(database.session)
-    often, daily = Schedule("often", "mail", cron="* * * * * *"), Schedule("daily", "mail", every=DAY, start=NOW + 400 * DAY)
+    often, daily = (
+        Schedule("often", "mail", cron="* * * * * *"),
+        Schedule("daily", "mail", every=DAY, start=NOW + 400 * DAY),
+    )
     apply(database.session, "default", "1", [often, daily], explicit=True, now=now - MINUTE)
     seen = leadership.pulse(database.session, LATE)
     assert (seen.waiting_key, seen.schedules) == ("often", True)

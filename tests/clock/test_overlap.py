@@ -180,3 +180,56 @@ def test_a_tick_and_the_end_of_the_job_before_meet_without_loss(database: Databa
     finally:
         other.close()
     assert database.value("SELECT count(*) FROM pqclock.job_history WHERE state = 'succeeded'") == 30
+
+
+def test_a_missed_tick_does_not_replace_a_later_one(database: Database) -> None:
+    minutely = Minutely(database, "replace")
+    minutely.turn(NOW)
+    minutely.turn(NOW + HOUR)
+    assert database.rows("SELECT tick FROM pqclock.job") == [(NOW + HOUR,)]
+    assert database.rows(HISTORY) == []
+
+
+@pytest.mark.parametrize("overlap", ["skip", "wait", "replace"])
+def test_no_grace_still_leaves_the_time_to_decide(database: Database, overlap: str) -> None:
+    minutely = Minutely(database, overlap, grace=0 * SECOND, catch_up="none")
+    for minute in range(1, 4):
+        minutely.turn(NOW + minute * MINUTE + SECOND / 100)
+        database.session.conn.execute("DELETE FROM pqclock.job")
+    assert database.rows(LEDGER) == [(NOW + minute * MINUTE, 1, "inserted", None) for minute in range(1, 4)]
+
+
+def test_a_job_that_somebody_holds_lets_only_its_own_schedule_wait(database: Database) -> None:
+    schedules = [Schedule(key, "mail", cron="* * * * *", overlap="replace") for key in ("held", "other")]
+    apply(database.session, "default", "1", schedules, explicit=True, now=NOW)
+    planner = Planner(database.session, leadership.elect(database.session, 1, NOW))
+    leadership.wait_briefly(database.session)
+    while planner.step(NOW + MINUTE).more:
+        pass
+    key_of = "SELECT s.key, j.tick FROM pqclock.job AS j JOIN pqclock.schedule AS s ON s.id = j.schedule_id ORDER BY 1"
+    other = database.connect()
+    try:
+        with other.transaction():
+            other.conn.execute(
+                "SELECT 1 FROM pqclock.job AS j JOIN pqclock.schedule AS s ON s.id = j.schedule_id "
+                "WHERE s.key = 'held' FOR UPDATE OF j"
+            )
+            planner.step(NOW + 2 * MINUTE)
+            assert database.rows(key_of) == [("held", NOW + MINUTE), ("other", NOW + 2 * MINUTE)]
+    finally:
+        other.close()
+    while planner.step(NOW + 2 * MINUTE + SECOND).more:
+        pass
+    assert database.rows(key_of) == [("held", NOW + 2 * MINUTE), ("other", NOW + 2 * MINUTE)]
+
+
+def test_what_is_due_now_goes_before_what_is_planned_ahead(database: Database) -> None:
+    schedules = [Schedule(f"k-{n:04}", "mail", cron="* * * * *") for n in range(2_000)]
+    judged = Schedule("judged", "mail", cron="31 * * * * *", overlap="skip")
+    apply(database.session, "default", "1", [*schedules, judged], explicit=True, now=NOW)
+    planner = Planner(database.session, leadership.elect(database.session, 1, NOW))
+    while planner.step(NOW + 35 * SECOND).more:
+        pass
+    planner.step(NOW + 91 * SECOND)
+    due = "SELECT count(*) FROM pqclock.ticks WHERE schedule_key = 'judged' AND tick = %s"
+    assert database.value(due, NOW + 91 * SECOND) == 1

@@ -59,3 +59,14 @@ def test_jobs_that_must_not_overlap_are_backfilled_one_after_the_other(database:
     seen = backfilling.preview(database.session, asked, NOW)
     done = backfilling.run(lambda: nullcontext(database.session), asked, seen, wait=True, sleep=work_one_off, now=NOW)
     assert (done.inserted, done.finished, most) == (4, 4, 1)
+
+
+def test_a_backfill_that_has_inserted_all_waits_for_nothing(database: Database) -> None:
+    runtime.put(database.session, [HOURLY], NOW)
+    asked = Backfill("a", NOW - 4 * HOUR, NOW, force=True, at_once=4)
+    seen = backfilling.preview(database.session, asked, NOW)
+
+    def no_need(_: float) -> None:
+        raise AssertionError("nothing is left to be inserted")
+
+    assert backfilling.run(lambda: nullcontext(database.session), asked, seen, sleep=no_need, now=NOW).inserted == 4
