@@ -27,6 +27,9 @@ TRY_AFTER_RESIGNATION = 0.01
 RESIGNATION_LASTS = 1.0
 BEAT_EVERY = 2.0
 RETRY_LIMIT = 0.5
+SURPRISED_LIMIT = 5.0
+# A term of so many seconds shows that the errors before it are over.
+STEADY_AFTER = 60.0
 RETRY_TURN_AFTER = 0.05
 # Names that are looked up and several hosts that are tried take their time, and nothing is held meanwhile.
 CONNECT_MAY_TAKE = 50.0
@@ -51,6 +54,7 @@ class Clock:
         self._wakeup = Wakeup()
         self._stopping = False
         self._failures = 0
+        self._surprises = 0
         self._lived = False
         self.state = "starting"
         self.epoch: int | None = None
@@ -82,12 +86,17 @@ class Clock:
             except Exception:
                 if not self._lived:
                     raise
-                self._failures += 1
+                self._surprises += 1
                 log.exception("the clock met an unexpected error and begins again")
             self.state, self.epoch = "starting", None
             if not self._stopping:
                 self._watchdog.enter("waiting to try again")
-                self._wakeup.wait(backoff(self._failures, RETRY_LIMIT))
+                # An error of our own may come with every term: others shall have the time to lead.
+                self._wakeup.wait(
+                    backoff(self._surprises, SURPRISED_LIMIT)
+                    if self._surprises
+                    else backoff(self._failures, RETRY_LIMIT)
+                )
 
     def _report(self, what: str, error: Exception) -> None:
         if self._failures == 0:
@@ -160,8 +169,11 @@ class Clock:
         leader = Leader(session, epoch, process_id, self._lookout.skew)
         partition_keeper = PartitionKeeper(self._url, self._schema)
         partition_keeper.start()
+        steady_at = time.monotonic() + STEADY_AFTER
         try:
             while not self._stopping:
+                if time.monotonic() > steady_at:
+                    self._surprises = 0
                 self._sleep(session, leader, self._turn(leader))
             self._resign(session, epoch, process_id)
         except Untrusted:
