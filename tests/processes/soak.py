@@ -42,7 +42,9 @@ PROBED_AHEAD = timedelta(seconds=5)
 LEADER = """
     SELECT p.pid, l.epoch, l.elected_at FROM pqclock.leader AS l JOIN pqclock.process AS p ON p.id = l.process_id"""
 # What is planned once has half a minute in hand.
-UNPLANNED = "SELECT count(*) FROM pqclock.schedule WHERE NOT judged AND planned_to < clock_timestamp() + interval '30 s'"
+UNPLANNED = (
+    "SELECT count(*) FROM pqclock.schedule WHERE NOT judged AND planned_to < clock_timestamp() + interval '30 s'"
+)
 # Each schedule is planned every half minute: at instants of their own, so that something is inserted all the time.
 STAGGER = """
     UPDATE pqclock.schedule AS s SET plan_at = clock_timestamp() + n.share * interval '30 s'
