@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pqclock.clock import pace
 from pqclock.clock.applier import apply
+from pqclock.clock.pace import Pace
 from pqclock.clock.planner import Planner
 from pqclock.rules.schedule import Schedule
 from pqclock.store import jobs, leadership, tasks
-from pqclock.store.database import TRY_AGAIN
+from pqclock.store.database import STATEMENT_TOO_LONG
 from store.samples import HOUR, MINUTE, NOW, SECOND
 
 if TYPE_CHECKING:
@@ -70,20 +70,13 @@ def test_a_long_outage_is_worked_off_in_short_steps(database: Database) -> None:
     assert database.value(caught_up) == 120
 
 
-def test_after_a_statement_that_took_too_long_the_slices_are_smaller(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pace, "FIRST", 800)
-    office = put(database, *(replace(SECONDLY, key=f"s-{n}") for n in range(4)))
-    database.session.conn.execute("SELECT set_config('statement_timeout', '1ms', false)")
-    failures = 0
-    while failures < 3:
-        try:
-            office.step(NOW)
-        except TRY_AGAIN:
-            failures += 1
-    database.session.conn.execute("SELECT set_config('statement_timeout', '0', false)")
-    assert 60 <= office.step(NOW).inserted <= 120
+def test_after_a_statement_that_took_too_long_the_slices_are_smaller() -> None:
+    pace = Pace()
+    before = pace.rows
+    for _ in range(2):
+        with pytest.raises(STATEMENT_TOO_LONG), pace.measured(100, 10):
+            raise STATEMENT_TOO_LONG
+    assert pace.budget().rows == before // 4
 
 
 def test_a_task_that_is_published_late_still_gives_its_defaults_to_ticks_inserted_before(database: Database) -> None:
