@@ -99,7 +99,7 @@ class History:
 
     def backfill(self) -> None:
         since, until = self.now - self.choose([HOUR, 5 * MINUTE]), self.now - self.choose([timedelta(), 2 * MINUTE])
-        asked = Backfill("a", since, until, at_once=1000)
+        asked = Backfill("a", since, until, at_once=1000, force=True)  # the samples' day is long past
 
         def wait(_: float) -> None:
             raise Waiting
