@@ -60,7 +60,7 @@ FROM (SELECT count(*) FROM woken) AS w
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 chosen AS MATERIALIZED (
     SELECT j.id FROM {schema}.job AS j
-    WHERE j.state = 'ready' AND j.task = ANY(%(tasks)s::text[]) AND j.queue <> ALL(%(excluded)s::text[])
+    WHERE j.state = 'ready' AND j.lane IS NULL AND j.task = ANY(%(tasks)s::text[]) AND j.queue <> ALL(%(excluded)s::text[])
       AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
     ORDER BY j.priority, j.ready_seq LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -85,7 +85,7 @@ heads AS MATERIALIZED (
     FROM unnest(%(queues)s::text[]) AS q (name)
     CROSS JOIN LATERAL (
         SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
-        WHERE j.state = 'ready' AND j.queue = q.name AND j.task = ANY(%(tasks)s::text[])
+        WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.task = ANY(%(tasks)s::text[])
           AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
         ORDER BY j.priority, j.ready_seq LIMIT %(limit)s::bigint * 2 + 50
     ) AS h

@@ -42,12 +42,22 @@ CREATE TABLE {schema}.job (
     args          jsonb NOT NULL,
     labels        text[] NOT NULL,
     error         text,
+    unique_key    text,
+    unique_until  text,
+    lane          uuid,
+    gates         text[],
+    units         bigint,
+    granted       bigint[],
     CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
     CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
     CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
     CONSTRAINT held_waits_for_its_schedule CHECK (NOT held OR (state = 'scheduled' AND watched)),
     CONSTRAINT watched_by_its_schedule CHECK (NOT watched OR schedule_id IS NOT NULL),
     CONSTRAINT tick_has_a_schedule CHECK (tick IS NULL OR schedule_id IS NOT NULL),
+    CONSTRAINT gated_has_a_lane CHECK ((lane IS NULL) = (gates IS NULL) AND (lane IS NULL) = (units IS NULL)),
+    CONSTRAINT at_least_one_unit CHECK (units >= 1),
+    CONSTRAINT unique_has_an_end CHECK ((unique_key IS NULL) = (unique_until IS NULL)),
+    CONSTRAINT unique_end_is_known CHECK (unique_until IN ('started', 'finished', 'time')),
     CONSTRAINT at_least_one_attempt CHECK (max_attempts >= 1),
     CONSTRAINT args_are_an_object CHECK (jsonb_typeof(args) = 'object'),
     -- Names travel in notifications and indexes, and instants through every client: what they cannot carry stays out.
@@ -65,8 +75,9 @@ CREATE TABLE {schema}.job (
     autovacuum_analyze_threshold = 5000
 );
 
-CREATE INDEX job_claim_any ON {schema}.job (priority, ready_seq) WHERE state = 'ready';
-CREATE INDEX job_claim_queue ON {schema}.job (queue, priority, ready_seq) WHERE state = 'ready';
+CREATE INDEX job_claim_any ON {schema}.job (priority, ready_seq) WHERE state = 'ready' AND lane IS NULL;
+CREATE INDEX job_claim_queue ON {schema}.job (queue, priority, ready_seq) WHERE state = 'ready' AND lane IS NULL;
+CREATE INDEX job_claim_lane ON {schema}.job (lane, priority, ready_seq) WHERE state = 'ready' AND lane IS NOT NULL;
 CREATE INDEX job_promote ON {schema}.job (run_at) WHERE state = 'scheduled' AND NOT held;
 -- Those that wait until the jobs of their schedule before them have ended.
 CREATE INDEX job_release ON {schema}.job (id) WHERE held;
@@ -74,6 +85,10 @@ CREATE INDEX job_release ON {schema}.job (id) WHERE held;
 CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE watched;
 CREATE INDEX job_rescue ON {schema}.job (worker_id) WHERE state = 'running';
 CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NULL AND state <> 'running';
+
+COMMENT ON COLUMN {schema}.job.gates IS 'the gates that it passes, in order; null for a job that passes none';
+COMMENT ON COLUMN {schema}.job.lane IS 'hash of queue, task, gates and units: what waits for the same waits together';
+COMMENT ON COLUMN {schema}.job.granted IS 'of the fuses that let it run: gate and epoch, gate and epoch';
 
 CREATE TABLE {schema}.job_history (
     id            bigint NOT NULL,

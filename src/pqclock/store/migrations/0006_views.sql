@@ -17,11 +17,10 @@ WHERE j.tick IS NOT NULL AND j.attempt = 0;
 
 CREATE VIEW {schema}.jobs AS
 SELECT j.id, j.state::text AS state, j.queue, j.task, j.args, NULL::jsonb AS result, j.priority, j.labels, j.run_at,
-       j.attempt, j.max_attempts, u.key AS unique_key, s.key AS schedule_key, j.tick, j.created_at, j.started_at,
+       j.attempt, j.max_attempts, j.unique_key, s.key AS schedule_key, j.tick, j.created_at, j.started_at,
        NULL::timestamptz AS finished_at, j.error, j.worker_id
 FROM {schema}.job AS j
 LEFT JOIN {schema}.schedule AS s ON s.id = j.schedule_id
-LEFT JOIN {schema}.unique_key AS u ON u.job_id = j.id
 UNION ALL
 SELECT h.id, h.state, h.queue, h.task, h.args, h.result, h.priority, h.labels, h.run_at,
        h.attempt, h.max_attempts, h.unique_key, s.key, h.tick, h.created_at, h.started_at,
@@ -52,12 +51,14 @@ SELECT s.key, s.source,
 FROM {schema}.schedule AS s LEFT JOIN {schema}.task AS k ON k.name = s.definition ->> 'task';
 
 CREATE VIEW {schema}.gates AS
-SELECT r.name AS rule, r.kind, g.key,
-       CASE WHEN g.opens_at <= now() THEN 'open' ELSE g.state END AS state,
+SELECT g.rule, g.kind, g.key,
+       CASE WHEN g.blown_until > now() THEN 'blown'
+            WHEN greatest(g.closed_until, g.reserved_until, g.opens_at) > now() THEN 'waiting'
+            ELSE 'open' END AS state,
        (SELECT count(*) FROM {schema}.slot AS s WHERE s.gate_id = g.id) AS running,
        (SELECT count(*) FROM {schema}.lane AS l WHERE l.gate_id = g.id) AS waiting,
-       g.opens_at
-FROM {schema}.gate AS g JOIN {schema}.rule AS r ON r.name = g.rule;
+       nullif(greatest(g.closed_until, g.reserved_until, g.blown_until, g.opens_at, now()), now()) AS opens_at
+FROM {schema}.gate AS g WHERE g.kind <> 'pause';
 
 CREATE VIEW {schema}.queues AS
 WITH live AS (
