@@ -81,7 +81,7 @@ def test_a_rescue_reads_only_what_runs(database: Database) -> None:
     database.session.conn.execute((JOBS + " WHERE n %% 3 <> 0 OR n < 1000").encode(), {"now": NOW})
     database.session.conn.execute("ANALYZE pqclock.job")
     params = {"lease_length": LEASE_LENGTH, "crash_limit": CRASH_LIMIT, "limit": SLICE, "now": NOW, "silent_too": True}
-    assert " job_rescue" in explained(database, "jobs.rescue", params)
+    assert " job_rescue" in explained(database, "jobs.orphans", params)
 
 
 # Four days of ticks, a hundred a day for each of 200 schedules, and their jobs.

@@ -35,7 +35,8 @@ class Outcome:
     """What one claim of a job came to: decided by the worker, written by the store.
 
     `state` is the state that follows; `outcome` names the attempt's row, None when the handler never began and there is
-    none. `charged` says whether the attempt counts. `delay` is in seconds, for `scheduled` alone.
+    none. `charged` says whether the attempt counts. `delay` is in seconds, for `scheduled` alone. For the gates: `gated`
+    when the job passed some, the names of the exception's classes, and the gate that is to be closed for so many seconds.
     """
 
     job_id: int
@@ -50,3 +51,7 @@ class Outcome:
     traceback: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    gated: bool = False
+    error_names: tuple[str, ...] = ()
+    cools: str | None = None
+    cools_for: float = 0.0

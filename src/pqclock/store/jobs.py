@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
+from pqclock.store import gating
 from pqclock.store.database import Session
 
 LEASE_LENGTH = timedelta(seconds=15)
 LEADER_SILENCE = timedelta(seconds=10)
 CRASH_LIMIT = 3
+# What `finish` stores of an outcome; the rest of it is for the gates.
+_WRITTEN = ("lease", "state", "outcome", "charged", "delay", "error_type", "error", "traceback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class NewJob:
 class ClaimedJob:
     """A job that this worker may run, as long as its lease holds.
 
-    `args` is JSON text: what SQL has put into one job must not keep a claim from reading the others.
+    `args` is JSON text: what SQL has put into one job must not keep a claim from reading the others. One that is `gated`
+    has passed gates, and one that is `fused` a fuse among them, which wants to hear of its outcome at once.
     """
 
     id: int
@@ -57,6 +61,8 @@ class ClaimedJob:
     claimed_at: datetime
     ready_seq: int
     schedule_key: str | None
+    gated: bool = False
+    fused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,15 @@ def note_starts(session: Session, starts: Sequence[tuple[int, int, datetime]]) -
 
 def finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None = None) -> set[int]:
     """Write what runs came to; gives the ids that were accepted, the others had lost their lease."""
+    ends = [gating.End.of(o, number) for number, o in enumerate(outcomes) if o.gated or o.cools]
+    if not ends:
+        return _finish(session, outcomes, worker_id, now)
+    with session.transaction():
+        gating.settle(session, ends, now)
+        return _finish(session, outcomes, worker_id, now)
+
+
+def _finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None) -> set[int]:
     rows = sorted((_outcome_row(outcome) for outcome in outcomes), key=lambda row: row["id"])
     cursor = session.run("jobs.finish", outcomes=json.dumps(rows), worker_id=worker_id, now=now)
     return {job_id for (job_id,) in cursor}
@@ -160,8 +175,8 @@ def give_back(session: Session, worker_id: int, known: Sequence[tuple[int, int]]
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, Any]:
-    row = asdict(outcome)
-    row["id"] = row.pop("job_id")
+    row = {name: getattr(outcome, name) for name in _WRITTEN}
+    row["id"] = outcome.job_id
     row["result"] = None if outcome.result is None else json.loads(outcome.result)
     row["started_at"] = outcome.started_at and outcome.started_at.isoformat()
     row["finished_at"] = outcome.finished_at and outcome.finished_at.isoformat()
@@ -171,18 +186,21 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
 def rescue(
     session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = True
 ) -> list[tuple[int, str]]:
-    """Give back the jobs of workers that are gone: (id, `ready` or `failed`) of each.
+    """Give back the jobs of workers that are gone: (id, `ready` or `failed`) of each. Their places at gates are free then.
 
     Gone are those declared dead, and with `silent_too` those whose last beat is older than a lease.
     """
-    return session.run(
-        "jobs.rescue",
-        lease_length=LEASE_LENGTH,
-        crash_limit=CRASH_LIMIT,
-        limit=limit,
-        silent_too=silent_too,
-        now=now,
-    ).fetchall()
+    with session.transaction():
+        orphans = session.run(
+            "jobs.orphans", lease_length=LEASE_LENGTH, silent_too=silent_too, limit=limit, now=now
+        ).fetchall()
+        if not orphans:
+            return []
+        crashes = [gating.End.crashed(job_id, lease, n) for n, (job_id, lease, gated) in enumerate(orphans) if gated]
+        if crashes:
+            gating.settle(session, crashes, now)
+        ids, leases = [job_id for job_id, *_ in orphans], [lease for _, lease, _ in orphans]
+        return session.run("jobs.rescue", ids=ids, leases=leases, crash_limit=CRASH_LIMIT, now=now).fetchall()
 
 
 def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:

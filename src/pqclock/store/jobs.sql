@@ -64,15 +64,23 @@ chosen AS MATERIALIZED (
       AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
     ORDER BY j.priority, j.ready_seq LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
+),
+claimed AS (
+    UPDATE {schema}.job AS j
+    SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
+        claimed_at = moment.now, started_at = NULL
+    FROM chosen, moment
+    WHERE j.id = chosen.id
+    RETURNING j.*
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING claimed AS c
+    WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
-UPDATE {schema}.job AS j
-SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
-    claimed_at = moment.now, started_at = NULL
-FROM chosen, moment
-WHERE j.id = chosen.id
-RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
-          j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
-          (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+       j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+       (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+FROM claimed AS j
 
 -- name: claim_queues
 -- ready -> running for tasks this worker knows, in the named queues.
@@ -99,15 +107,23 @@ chosen AS MATERIALIZED (
         SELECT j.id FROM {schema}.job AS j WHERE j.id = h.id AND j.state = 'ready' FOR UPDATE SKIP LOCKED
     ) AS j
     LIMIT %(limit)s
+),
+claimed AS (
+    UPDATE {schema}.job AS j
+    SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
+        claimed_at = moment.now, started_at = NULL
+    FROM chosen, moment
+    WHERE j.id = chosen.id
+    RETURNING j.*
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING claimed AS c
+    WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
-UPDATE {schema}.job AS j
-SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
-    claimed_at = moment.now, started_at = NULL
-FROM chosen, moment
-WHERE j.id = chosen.id
-RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
-          j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
-          (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+       j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+       (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+FROM claimed AS j
 
 -- name: start
 -- Note when the handlers of long-running jobs began.
@@ -131,10 +147,10 @@ ended AS (
 ),
 history AS (
     INSERT INTO {schema}.job_history (
-        id, state, queue, task, args, result, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
-        created_at, started_at, finished_at, error, worker_id)
+        id, state, queue, task, args, result, priority, labels, run_at, attempt, max_attempts, unique_key,
+        gates, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT j.id, o.state, j.queue, j.task, j.args, o.result, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-           j.schedule_id, j.tick, j.created_at, o.started_at, coalesce(o.finished_at, m.now), o.error, j.worker_id
+           j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, o.started_at, coalesce(o.finished_at, m.now), o.error, j.worker_id
     FROM ended AS j JOIN outcome AS o USING (id) CROSS JOIN moment AS m
 ),
 again AS (
@@ -144,11 +160,21 @@ again AS (
         ready_seq = CASE WHEN o.delay > 0 THEN NULL ELSE nextval('{schema}.ready_seq') END,
         attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
         error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL,
+        granted = NULL,
         -- Only what has not begun can expire.
         expires_at = CASE WHEN o.outcome IS NULL THEN j.expires_at END
     FROM outcome AS o, moment AS m
     WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('scheduled', 'ready')
-    RETURNING j.id, j.queue, j.state, j.run_at, j.attempt + CASE WHEN o.charged THEN 0 ELSE 1 END AS ran_as
+    RETURNING j.*, j.attempt + CASE WHEN o.charged THEN 0 ELSE 1 END AS ran_as
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING ended AS e
+    WHERE e.unique_until = 'finished' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
+),
+arrived AS (
+    INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
+    SELECT DISTINCT ON (g.lane) g.lane, g.queue, g.task, g.gates, g.units, g.priority
+    FROM again AS g WHERE g.lane IS NOT NULL AND g.state = 'ready' ORDER BY g.lane, g.priority
 ),
 accepted AS (
     SELECT id, attempt AS ran_as, worker_id FROM ended UNION ALL SELECT id, ran_as, %(worker_id)s::bigint FROM again
@@ -162,7 +188,8 @@ attempts AS (
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, w.wake) FROM (
-        SELECT DISTINCT CASE WHEN g.state = 'ready' THEN 'ready ' || g.queue ELSE 'clock' END AS wake
+        SELECT DISTINCT CASE WHEN g.state <> 'ready' THEN 'clock'
+                             WHEN g.lane IS NULL THEN 'ready ' || g.queue ELSE 'gated ' || g.queue END AS wake
         FROM again AS g CROSS JOIN moment AS m
         WHERE g.state = 'ready' OR g.run_at < m.now + interval '3 seconds'
         UNION
@@ -195,27 +222,37 @@ WITH stray AS MATERIALIZED (
 again AS (
     UPDATE {schema}.job AS j
     SET state = 'ready', ready_seq = nextval('{schema}.ready_seq'), attempt = j.attempt - 1,
-        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL
+        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, granted = NULL
     FROM stray AS s
     WHERE j.id = s.id AND j.lease = s.lease AND j.state = 'running'
-    RETURNING j.id, j.queue
+    RETURNING j.*
+),
+arrived AS (
+    INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
+    SELECT DISTINCT ON (g.lane) g.lane, g.queue, g.task, g.gates, g.units, g.priority
+    FROM again AS g WHERE g.lane IS NOT NULL ORDER BY g.lane, g.priority
 ),
 woken AS MATERIALIZED (
-    SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM again) AS q
+    SELECT pg_notify({channel}, w.wake)
+    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM again) AS w
 )
 SELECT a.id FROM again AS a, (SELECT count(*) FROM woken) AS w
 
+-- name: orphans
+-- Jobs of workers that are gone, locked; with whether gates let them run.
+SELECT j.id, j.lease, j.lane IS NOT NULL AS gated FROM {schema}.job AS j
+LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
+WHERE j.state = 'running'
+  AND (p.id IS NULL OR p.beat_at = 'epoch'
+       OR %(silent_too)s AND p.beat_at < coalesce(%(now)s::timestamptz, clock_timestamp()) - %(lease_length)s::interval)
+LIMIT %(limit)s
+FOR UPDATE OF j SKIP LOCKED
+
 -- name: rescue
--- running -> ready (or failed after the third crash) for jobs of workers that are gone; gives what was done to which.
+-- running -> ready (or failed after the third crash) for orphans; gives what was done to which.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 orphan AS MATERIALIZED (
-    SELECT j.id, j.lease FROM {schema}.job AS j
-    LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
-    WHERE j.state = 'running'
-      AND (p.id IS NULL OR p.beat_at = 'epoch'
-           OR %(silent_too)s AND p.beat_at < (SELECT now FROM moment) - %(lease_length)s::interval)
-    LIMIT %(limit)s
-    FOR UPDATE OF j SKIP LOCKED
+    SELECT * FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS o (id, lease)
 ),
 ended AS (
     DELETE FROM {schema}.job AS j USING orphan AS o
@@ -224,10 +261,10 @@ ended AS (
 ),
 history AS (
     INSERT INTO {schema}.job_history (
-        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
-        created_at, started_at, finished_at, error, worker_id)
+        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key,
+        gates, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT j.id, 'failed', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-           j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
+           j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
            'crashed: its worker died ' || (j.crashes + 1) || ' times while it ran', j.worker_id
     FROM ended AS j CROSS JOIN moment AS m
 ),
@@ -235,10 +272,19 @@ again AS (
     UPDATE {schema}.job AS j
     SET state = 'ready', ready_seq = nextval('{schema}.ready_seq'), crashes = j.crashes + 1, attempt = j.attempt - 1,
         error = 'crashed: its worker died while it ran',
-        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, expires_at = NULL
+        lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, expires_at = NULL, granted = NULL
     FROM orphan AS o
     WHERE j.id = o.id AND j.lease = o.lease AND j.crashes + 1 < %(crash_limit)s
-    RETURNING j.id, j.queue, j.attempt + 1 AS ran_as
+    RETURNING j.*, j.attempt + 1 AS ran_as
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING ended AS e
+    WHERE e.unique_until = 'finished' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
+),
+arrived AS (
+    INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
+    SELECT DISTINCT ON (g.lane) g.lane, g.queue, g.task, g.gates, g.units, g.priority
+    FROM again AS g WHERE g.lane IS NOT NULL ORDER BY g.lane, g.priority
 ),
 attempts AS (
     INSERT INTO {schema}.attempt (job_id, attempt, outcome, finished_at, error_type, error)
@@ -246,7 +292,8 @@ attempts AS (
     FROM (SELECT id, attempt AS ran_as FROM ended UNION ALL SELECT id, ran_as FROM again) AS a CROSS JOIN moment AS m
 ),
 woken AS MATERIALIZED (
-    SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM again) AS q
+    SELECT pg_notify({channel}, w.wake)
+    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM again) AS w
     UNION ALL SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
 SELECT d.id, d.state

@@ -103,6 +103,7 @@ CREATE TABLE {schema}.job_history (
     attempt       smallint NOT NULL,
     max_attempts  smallint NOT NULL,
     unique_key    text,
+    gates         text[],
     schedule_id   bigint,
     tick          timestamptz,
     created_at    timestamptz NOT NULL,

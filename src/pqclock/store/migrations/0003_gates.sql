@@ -62,6 +62,7 @@ CREATE TABLE {schema}.gate (
     cool_down     interval,
     epoch         bigint NOT NULL DEFAULT 0,
     passed        bigint NOT NULL DEFAULT 0,
+    counts_from   timestamptz NOT NULL DEFAULT '-infinity',
     opens_at      timestamptz,
     queues        text[] NOT NULL DEFAULT '{}',
     note          text,
@@ -78,6 +79,7 @@ COMMENT ON COLUMN {schema}.gate.blown_until IS 'a fuse that blew, half open from
 COMMENT ON COLUMN {schema}.gate.cool_down IS 'how long it was blown the last time';
 COMMENT ON COLUMN {schema}.gate.epoch IS 'rises when a fuse blows or heals: outcomes count only in the epoch they started in';
 COMMENT ON COLUMN {schema}.gate.passed IS 'how many probes of this epoch have succeeded';
+COMMENT ON COLUMN {schema}.gate.counts_from IS 'outcomes before it do not count any more';
 COMMENT ON COLUMN {schema}.gate.opens_at IS 'when the lanes that wait for it are to be looked at; null when nobody waits, or nobody knows when';
 COMMENT ON COLUMN {schema}.gate.queues IS 'the queues of the lanes that wait for it';
 
@@ -105,7 +107,7 @@ CREATE TABLE {schema}.lane (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX lane_serve_any ON {schema}.lane (priority, turn) WHERE gate_id IS NULL;
 CREATE INDEX lane_serve_queue ON {schema}.lane (queue, priority, turn) WHERE gate_id IS NULL;
-CREATE INDEX lane_wake ON {schema}.lane (gate_id, queue, task, priority, turn) WHERE gate_id IS NOT NULL;
+CREATE INDEX lane_wake ON {schema}.lane (gate_id, priority, turn) WHERE gate_id IS NOT NULL;
 
 -- Written beside jobs that become ready behind gates, one row for each lane: the next claim turns it into a lane.
 -- Writers meet nobody here, so that an open transaction of a user holds nobody up.

@@ -1,0 +1,52 @@
+"""The claim of jobs behind gates: decided and written by one call on the server, under the locks of the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from pqclock.rules.pools import Pool
+from pqclock.store.database import Session
+from pqclock.store.jobs import ClaimedJob
+
+
+@dataclass(frozen=True, slots=True)
+class GatedClaim:
+    """The jobs, whether another look at once may find more, and when the first of the closed gates opens."""
+
+    jobs: list[ClaimedJob]
+    again: bool
+    wake_at: datetime | None
+
+
+def claim_gated(
+    session: Session,
+    pool: Pool,
+    tasks: Sequence[str],
+    room: int,
+    *,
+    worker_id: int,
+    lease: int,
+    odd: bool = True,
+    now: datetime | None = None,
+) -> GatedClaim:
+    """Take up to `room` ready jobs whose gates let them through, of the pool's queues and these tasks.
+
+    Where free jobs of the same priority wait too, half of the room is left to them; `odd` says who gets the odd place.
+    """
+    rows = session.run(
+        "gating.claim",
+        queues=None if pool.queues is None else list(pool.queues),
+        excluded=list(pool.excluded),
+        tasks=list(tasks),
+        room=room,
+        worker_id=worker_id,
+        lease=lease,
+        odd=int(odd),
+        now=now,
+    ).fetchall()
+    *claimed, (*_, again, wake_at) = rows
+    width = len(fields(ClaimedJob))
+    jobs = sorted((ClaimedJob(*row[:width]) for row in claimed), key=lambda job: (job.priority, job.ready_seq))
+    return GatedClaim(jobs, again, wake_at)
