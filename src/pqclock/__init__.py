@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pqclock.tasks.app import App
     from pqclock.tasks.context import current_job
     from pqclock.tasks.handle import JobHandle
-    from pqclock.tasks.signals import Cancel, Snooze
+    from pqclock.tasks.signals import Cancel, Cooldown, Snooze
     from pqclock.tasks.task import Task
 
 __version__ = "0.1.0"
@@ -34,6 +34,7 @@ _HOMES = {
     "App": "pqclock.tasks.app",
     "ArgumentError": "pqclock.errors",
     "Cancel": "pqclock.tasks.signals",
+    "Cooldown": "pqclock.tasks.signals",
     "Cron": "pqclock.rules.cron",
     "CronError": "pqclock.errors",
     "DatabaseUnreachable": "pqclock.errors",
@@ -54,6 +55,7 @@ __all__ = [
     "App",
     "ArgumentError",
     "Cancel",
+    "Cooldown",
     "Cron",
     "CronError",
     "DatabaseUnreachable",

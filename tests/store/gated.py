@@ -18,10 +18,11 @@ from store.samples import NOW
 THROTTLE = """
 INSERT INTO pqclock.rule (kind, name, source, updated_at, definition, rate, per, interval_ns, burst, concurrency)
 VALUES ('throttle', %(name)s, 'api', %(now)s, '{}', %(rate)s, %(per)s::interval,
-        CASE WHEN %(rate)s::bigint IS NOT NULL THEN ceil(extract(epoch FROM %(per)s::interval) * 1000000000 / (%(rate)s - %(burst)s + 1)) END,
+        CASE WHEN %(rate)s::bigint IS NOT NULL
+             THEN ceil(extract(epoch FROM %(per)s::interval) * 1000000000 / (%(rate)s - %(burst)s + 1)) END,
         CASE WHEN %(rate)s::bigint IS NOT NULL THEN %(burst)s END, %(concurrency)s)
-ON CONFLICT (kind, name) DO UPDATE SET state = 'active', rate = excluded.rate, interval_ns = excluded.interval_ns,
-    burst = excluded.burst, concurrency = excluded.concurrency
+ON CONFLICT (kind, name) DO UPDATE
+SET rate = excluded.rate, interval_ns = excluded.interval_ns, burst = excluded.burst, concurrency = excluded.concurrency
 """
 FUSE = """
 INSERT INTO pqclock.rule (kind, name, source, updated_at, definition, failures, failure_rate, minimum, within, cool_down,
@@ -77,7 +78,14 @@ def enqueue_gated(
     labels: Sequence[str] = (),
 ) -> None:
     """Ready jobs that pass these gates."""
-    params = {"gates": sorted(gates), "count": count, "units": units, "queue": queue, "task": task, "priority": priority}
+    params = {
+        "gates": sorted(gates),
+        "count": count,
+        "units": units,
+        "queue": queue,
+        "task": task,
+        "priority": priority,
+    }
     session.conn.execute(JOBS, {**params, "labels": list(labels), "now": NOW})
 
 

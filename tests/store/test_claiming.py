@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store.gated import claim, end, enqueue_gated, fuse, throttle
 from store.samples import MINUTE, NOW, SECOND
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def rows(database: Database, text: str) -> list[tuple[object, ...]]:
+def rows(database: Database, text: str) -> list[tuple[Any, ...]]:
     return database.session.conn.execute(text.encode()).fetchall()
 
 
@@ -65,7 +65,7 @@ def test_lanes_of_equal_priority_are_served_in_turn(database: Database) -> None:
     for key, count in (("a", 50), ("b", 3), ("c", 3)):
         enqueue_gated(database.session, f"throttle:free:{key}", count=count)
     first, second, third = (claim(database.session, room=1).jobs[0] for _ in range(3))
-    gates = dict(rows(database, "SELECT id, gates[1] FROM pqclock.job WHERE state = 'running'"))
+    gates = dict[int, str](rows(database, "SELECT id, gates[1] FROM pqclock.job WHERE state = 'running'"))
     assert {gates[first.id], gates[second.id], gates[third.id]} == {f"throttle:free:{key}" for key in "abc"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pqclock import loop
 from pqclock.alarms import to_log
@@ -12,7 +12,7 @@ from pqclock.clock import caretaker
 from pqclock.clock.planner import Planned, Planner
 from pqclock.clock.skew import Skew
 from pqclock.loop import DatabaseClock
-from pqclock.store import jobs, leadership, processes
+from pqclock.store import gating, jobs, leadership, processes
 from pqclock.store.database import Session
 from pqclock.store.jobs import Promotion
 
@@ -20,6 +20,8 @@ log = logging.getLogger("pqclock.clock")
 
 BEAT_EVERY = 2.0
 TIDY_EVERY = 2.0
+LOOK_AT_GATES = timedelta(seconds=2)
+BEHIND_WORKERS = timedelta(milliseconds=10)
 # What is due first becomes ready with the first slice: of many that are due together it must not wait for all.
 PROMOTE_SLICE = 500
 # Planning is put off while much is due, or something in so many seconds, but not more often than this in a row.
@@ -54,11 +56,14 @@ class Leader:
         self._replan = True
         self._release = True
         self._put_off = 0
+        self._woken_to: datetime | None = None
+        self._gates_at: datetime | None = None
 
     def hear(self, payload: str) -> bool:
         """Take a notification; True when it is a reason to turn at once."""
         if payload == "clock":
             self._replan = True
+            self._gates_at = None
             return True
         if payload == "release":
             self._release = True
@@ -80,6 +85,7 @@ class Leader:
             more = more or planned.more
         elif not self._put_off:
             wakes.append(self._plan_again_at)
+        wakes.append(self._wake_gates(promotion.now))
         more = self._tidy_if_due() or more
         return 0.0 if more else self._sleep(wakes)
 
@@ -105,6 +111,15 @@ class Leader:
         self._release = self._release or planned.inserted > 0
         return planned
 
+    def _wake_gates(self, now: datetime) -> datetime:
+        """Tell of gates that have opened, a moment after they did: the worker that met one closed wakes by itself."""
+        if self._gates_at is None or self._gates_at <= now:
+            opens_at, self._woken_to = gating.wake(self._session, self._woken_to or now)
+            nearest = opens_at + BEHIND_WORKERS if opens_at is not None else None
+            # Others close meanwhile, and may open sooner.
+            self._gates_at = min(filter(None, (nearest, self._woken_to + LOOK_AT_GATES)))
+        return self._gates_at
+
     def _beat_if_due(self) -> None:
         sent = time.monotonic()
         if sent < self._next_beat:
@@ -127,6 +142,7 @@ class Leader:
         if self._clock.known and abs(self._clock.seconds_until(now)) > STEP:
             log.warning("the database's clock stepped by %.1f s", self._clock.seconds_until(now))
             self._watching_since = received
+            self._woken_to = self._gates_at = None
         self._clock.read(now, sent, received)
 
     def _tidy_if_due(self) -> bool:

@@ -13,11 +13,12 @@ from pqclock.store.jobs import ClaimedJob
 
 @dataclass(frozen=True, slots=True)
 class GatedClaim:
-    """The jobs, whether another look at once may find more, and when the first of the closed gates opens."""
+    """The jobs, whether another look at once may find more, and when the first of the closed gates opens: in seconds."""
 
     jobs: list[ClaimedJob]
     again: bool
     wake_at: datetime | None
+    wake_in: float | None
 
 
 def claim_gated(
@@ -46,7 +47,7 @@ def claim_gated(
         odd=int(odd),
         now=now,
     ).fetchall()
-    *claimed, (*_, again, wake_at) = rows
+    *claimed, (*_, again, wake_at, wake_in) = rows
     width = len(fields(ClaimedJob))
     jobs = sorted((ClaimedJob(*row[:width]) for row in claimed), key=lambda job: (job.priority, job.ready_seq))
-    return GatedClaim(jobs, again, wake_at)
+    return GatedClaim(jobs, again, wake_at, wake_in)

@@ -27,3 +27,16 @@ class Cancel(Signal):
     def __init__(self, reason: object = reason) -> None:
         self.reason = str(reason)
         super().__init__(self.reason)
+
+
+class Cooldown(Signal):
+    """Close a gate for the whole fleet, as after an answer with `Retry-After`, and run this job again then.
+
+    `key` is the reference of the gate as tasks and schedules name it, such as "stripe:acct_42" or "warehouse"; every
+    throttle and fuse of that name is closed for `delay` (a duration such as "60s").
+    """
+
+    def __init__(self, key: str, delay: str | timedelta) -> None:
+        self.key = key
+        self.delay = parse_duration(delay)
+        super().__init__(f"{key} cools down for {delay}")

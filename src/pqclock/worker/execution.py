@@ -17,7 +17,7 @@ from pqclock.rules.json_values import check_value, storable_text
 from pqclock.rules.retry import Retry
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.context import CurrentJob, running
-from pqclock.tasks.signals import Cancel, Snooze
+from pqclock.tasks.signals import Cancel, Cooldown, Snooze
 from pqclock.tasks.task import Task
 
 log = logging.getLogger("pqclock.worker")
@@ -118,7 +118,7 @@ def succeeded(job: ClaimedJob, value: object, started_at: datetime, finished_at:
             error = storable_text(f"succeeded, but the result is not kept: {reason}", ERROR_LIMIT)
     return Outcome(
         job.id, job.lease, "succeeded", "succeeded", result=result, error=error,
-        started_at=started_at, finished_at=finished_at,
+        started_at=started_at, finished_at=finished_at, gated=job.gated,
     )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def failed(
         words = f"{type(error).__qualname__}, which cannot be handled: {_one_line(trouble)}"
         return Outcome(
             job.id, job.lease, "failed", "failed", error_type=storable_text(type(error).__qualname__, 200),
-            error=storable_text(words, ERROR_LIMIT), started_at=started_at, finished_at=finished_at,
+            error=storable_text(words, ERROR_LIMIT), started_at=started_at, finished_at=finished_at, gated=job.gated,
         )  # fmt: skip
 
 
@@ -140,12 +140,19 @@ def _obeyed(job: ClaimedJob, error: BaseException, started_at: datetime, finishe
     if isinstance(error, Snooze):
         return Outcome(
             job.id, job.lease, "scheduled", "snoozed", charged=False, delay=error.delay.total_seconds(),
-            started_at=started_at, finished_at=finished_at,
+            started_at=started_at, finished_at=finished_at, gated=job.gated,
+        )  # fmt: skip
+    if isinstance(error, Cooldown):
+        seconds = error.delay.total_seconds()
+        return Outcome(
+            job.id, job.lease, "scheduled", "snoozed", charged=False, delay=seconds,
+            error=storable_text(str(error), ERROR_LIMIT), started_at=started_at, finished_at=finished_at,
+            gated=job.gated, cools=storable_text(str(error.key), 512), cools_for=seconds,
         )  # fmt: skip
     if isinstance(error, Cancel):
         return Outcome(
             job.id, job.lease, "cancelled", "cancelled", error=storable_text(str(error.reason), ERROR_LIMIT),
-            started_at=started_at, finished_at=finished_at,
+            started_at=started_at, finished_at=finished_at, gated=job.gated,
         )  # fmt: skip
     return None
 
@@ -166,7 +173,15 @@ def _charged(
         traceback=None if ours else storable_text("".join(_traceback(error)), TRACEBACK_LIMIT),
         started_at=started_at,
         finished_at=finished_at,
+        gated=job.gated,
+        error_names=_names(error) if job.fused else (),
     )
+
+
+def _names(error: BaseException) -> tuple[str, ...]:
+    """The names of the classes that the exception is of, for the filters of fuses."""
+    own = (error.kind,) if isinstance(error, _Hopeless) else ()
+    return (*own, *(storable_text(kind.__name__, 200) for kind in type(error).__mro__ if kind is not object))
 
 
 def report(job: ClaimedJob, outcome: Outcome) -> None:

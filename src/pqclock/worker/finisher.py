@@ -194,6 +194,7 @@ def _bare(outcome: Outcome) -> Outcome:
     return Outcome(
         outcome.job_id, outcome.lease, outcome.state, outcome.outcome, charged=outcome.charged, delay=outcome.delay,
         error="its outcome could not be stored", started_at=outcome.started_at, finished_at=outcome.finished_at,
+        gated=outcome.gated,
     )  # fmt: skip
 
 

@@ -10,12 +10,16 @@ from pqclock.worker.executors import Threads
 
 class WorkingPool:
     """One pool's executors. `hungry` means that a claim may find something: the last one found all it asked for, a
-    notification named one of the queues, or it is time to look."""
+    notification named one of the queues, or it is time to look. `at_gates` says the same of jobs behind gates, and
+    `gates_open` when the first of the closed ones opens that were met, by the monotonic clock."""
 
     def __init__(self, spec: Pool) -> None:
         self.spec = spec
         self.threads = Threads(spec.size, str(spec))
         self.hungry = True
+        self.at_gates = True
+        self.gates_open: float | None = None
+        self.odd = False
         self._lock = threading.Lock()
         self._free = spec.size
 
@@ -29,6 +33,12 @@ class WorkingPool:
         if self.spec.queues is not None:
             return queue in self.spec.queues
         return queue not in self.spec.excluded
+
+    def look_at_gates(self, now: float) -> bool:
+        """True when a claim of gated jobs is worth it, at the monotonic time `now`."""
+        if self.gates_open is not None and self.gates_open <= now:
+            self.gates_open, self.at_gates = None, True
+        return self.at_gates and self.free > 0
 
     def occupy(self) -> Seat:
         """An executor takes a job."""

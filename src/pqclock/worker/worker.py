@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import secrets
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from pqclock.tasks.app import App
 from pqclock.tasks.context import CurrentJob
 from pqclock.tasks.task import Task
 from pqclock.worker import execution
+from pqclock.worker.claims import Claims
 from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.held import Held, Holding
@@ -33,7 +33,6 @@ log = logging.getLogger("pqclock.worker")
 POLL_EVERY = 2.0
 RETRY_LIMIT = 5.0
 FLUSH_WITHIN = 5.0
-CLAIM_LIMIT = 200
 STAND_IN_SLICE = 1_000
 
 
@@ -48,8 +47,8 @@ class Worker:
         self._schema = schema
         self._stop_timeout = stop_timeout.total_seconds()
         self._pools = [WorkingPool(pool) for pool in pools]
-        self._task_names = sorted(app.tasks)
         self._clock = DatabaseClock()
+        self._claims = Claims(self._pools, sorted(app.tasks), self._clock)
         self._held = Held()
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
         self._presence = Presence(url, schema, ";".join(str(pool) for pool in pools), self._clock)
@@ -116,9 +115,9 @@ class Worker:
                 self._give_strays_back(session)
             self._poll_if_due(session)
             self._listen(session)
-            hopeful = self._claim(session)
+            self._claim(session)
             self._failures, self._has_worked = 0, True
-            if not hopeful:
+            if not self._claims.hopeful():
                 self._sleep(session)
 
     def _give_strays_back(self, session: Session) -> None:
@@ -136,8 +135,7 @@ class Worker:
         if time.monotonic() < self._next_poll:
             return
         self._next_poll = time.monotonic() + POLL_EVERY * random.uniform(0.8, 1.0)  # noqa: S311
-        for pool in self._pools:
-            pool.hungry = True
+        self._claims.look_everywhere()
         self._stand_in_if_needed(session)
 
     def _stand_in_if_needed(self, session: Session) -> None:
@@ -156,9 +154,8 @@ class Worker:
     def _listen(self, session: Session) -> None:
         for payload in hear(session):
             kind, _, rest = payload.partition(" ")
-            if kind == "ready":
-                for pool in self._pools:
-                    pool.hungry = pool.hungry or pool.works(rest)
+            if kind in ("ready", "gated"):
+                self._claims.hear(kind, rest)
             elif kind == "cancelled":
                 self._hear_of_cancelled(*rest.split(" "))
 
@@ -167,33 +164,15 @@ class Worker:
         if worker_id == str(self._presence.process_id) and self._held.cancel(int(job_id)):
             log.info("job %s was cancelled while it ran", job_id, extra={"job_id": int(job_id)})
 
-    def _claim(self, session: Session) -> bool:
-        """Claim for every pool that has room and hope; True when some pool has both still."""
-        for pool in self._pools:
-            room = min(pool.free, CLAIM_LIMIT)
-            if pool.hungry and room > 0:
-                claimed = self._claim_for(session, pool, room)
-                pool.hungry = len(claimed) == room
-                for job in claimed:
-                    self._dispatch(job, pool)
-                if claimed:
-                    self._finisher.look()
-        return self._has_hope()
-
-    def _has_hope(self) -> bool:
-        return any(pool.hungry and pool.free > 0 for pool in self._pools)
-
-    def _claim_for(self, session: Session, pool: WorkingPool, room: int) -> list[ClaimedJob]:
+    def _claim(self, session: Session) -> None:
+        """Claim for every pool that has room and hope."""
         assert self._presence.process_id is not None
-        sent = time.monotonic()
-        claimed = jobs.claim(
-            session, pool.spec, self._task_names, room,
-            worker_id=self._presence.process_id, lease=secrets.randbits(62),
-        )  # fmt: skip
-        if claimed:
-            # The statement reads the time at its begin, and a claim may take long.
-            self._clock.read(claimed[0].claimed_at, sent, sent)
-        return claimed
+        for pool in self._pools:
+            claimed = self._claims.claim(session, self._presence.process_id, pool)
+            for job in claimed:
+                self._dispatch(job, pool)
+            if claimed:
+                self._finisher.look()
 
     def _dispatch(self, job: ClaimedJob, pool: WorkingPool) -> None:
         task, seat = self._app.tasks[job.task], pool.occupy()
@@ -241,15 +220,15 @@ class Worker:
 
     def _release(self, seat: Seat) -> None:
         seat.leave()
-        if seat.pool.hungry or self._stopping:
+        if seat.pool.hungry or seat.pool.at_gates or seat.pool.gates_open is not None or self._stopping:
             self._wakeup.wake()
 
     def _sleep(self, session: Session) -> None:
         """Sleep until something is due or heard. What arrived during a claim is here already, and wakes nobody."""
         self._listen(session)
-        if self._has_hope():
+        if self._claims.hopeful():
             return
-        until = min(self._presence.next_beat, self._next_poll)
+        until = min(self._presence.next_beat, self._next_poll, *self._claims.gates_open())
         self._wakeup.wait(until - time.monotonic(), session.conn.fileno())
 
     def _shut_down(self) -> bool:
@@ -272,10 +251,12 @@ class Worker:
         """Make the job ready again, at no cost; an attempt that began leaves a row."""
         job, began = holding.job, holding.began
         if began is None:
-            outcome = Outcome(job.id, job.lease, "ready", None, charged=False)
+            outcome = Outcome(job.id, job.lease, "ready", None, charged=False, gated=job.gated)
         else:
             started_at = self._clock.at(began)
-            outcome = Outcome(job.id, job.lease, "ready", "interrupted", charged=False, started_at=started_at)
+            outcome = Outcome(
+                job.id, job.lease, "ready", "interrupted", charged=False, started_at=started_at, gated=job.gated
+            )
         self._finisher.put(outcome)
 
     def _wait_for_handlers(self) -> bool:
