@@ -18,7 +18,7 @@ AS $$ SELECT timestamptz '1970-01-01 00:00Z' + ((ns + 999) / 1000)::double preci
 -- removed opens them.
 CREATE FUNCTION {schema}.gate_standings(ids bigint[], moment timestamptz) RETURNS TABLE (
     gate_id bigint, name text, kind text, closed boolean, closed_to timestamptz, places bigint, takes_slot boolean,
-    tat_ns bigint, interval_ns bigint, burst bigint, epoch bigint
+    tat_ns bigint, interval_ns bigint, burst bigint, epoch bigint, waited boolean
 )
 LANGUAGE sql STABLE
 AS $$
@@ -26,7 +26,7 @@ AS $$
            CASE WHEN c.closed THEN nullif(c.closed_to, 'infinity') END,
            t.places - (SELECT count(*) FROM {schema}.slot AS s WHERE t.places IS NOT NULL AND s.gate_id = g.id),
            t.places IS NOT NULL,
-           g.tat_ns, r.interval_ns, r.burst, g.epoch
+           g.tat_ns, r.interval_ns, r.burst, g.epoch, g.queues <> '{}'
     FROM {schema}.gate AS g
     LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule AND r.state = 'active'
     LEFT JOIN {schema}.pause AS p ON g.kind = 'pause' AND p.kind = g.rule AND p.name = g.key
@@ -46,55 +46,17 @@ AS $$
     WHERE g.id = ANY(ids)
 $$;
 
--- How lanes stand at an instant: whether a gate is in the way, on which one such a lane is to wait and when that opens
--- (null: nobody knows). It waits on what is closed for an unknown time, else on what opens last: one write for a gate.
--- `reserves` when others with fewer units could pass: the gate is kept for it, else it might never get its turn.
-CREATE FUNCTION {schema}.lane_standings(lanes uuid[], moment timestamptz) RETURNS TABLE (
-    lane uuid, shut boolean, waits_on bigint, waits_to timestamptz, reserves boolean
-)
-LANGUAGE sql STABLE
-AS $$
-    WITH passes AS MATERIALIZED (
-        SELECT l.lane, l.units, n.name FROM {schema}.lane AS l CROSS JOIN unnest(l.gates) AS n (name)
-        WHERE l.lane = ANY(lanes)
-    ),
-    standing AS MATERIALIZED (
-        SELECT s.* FROM {schema}.gate_standings(
-            ARRAY(SELECT g.id FROM {schema}.gate AS g WHERE g.name = ANY(ARRAY(SELECT DISTINCT p.name FROM passes AS p))), moment
-        ) AS s
-    ),
-    judged AS (
-        SELECT p.lane, s.gate_id, s.closed, s.closed_to, s.places <= 0 AS full,
-               s.tat_ns + (p.units - s.burst) * s.interval_ns AS due_ns,
-               s.tat_ns + (1 - s.burst) * s.interval_ns AS one_due_ns,
-               {schema}.to_ns(moment) AS now_ns
-        FROM passes AS p LEFT JOIN standing AS s ON s.name = p.name
-    ),
-    told AS (
-        SELECT j.lane, j.gate_id,
-               -- A gate that has just gone is made again by the next claim.
-               j.gate_id IS NULL OR j.closed OR coalesce(j.full, false) OR coalesce(j.due_ns > j.now_ns, false) AS shut,
-               j.closed AND j.closed_to IS NULL AS unknown,
-               CASE WHEN j.closed THEN j.closed_to
-                    WHEN j.due_ns > j.now_ns AND NOT coalesce(j.full, false) THEN {schema}.from_ns(j.due_ns) END AS opens_at,
-               NOT j.closed AND NOT coalesce(j.full, false) AND j.due_ns > j.now_ns AND j.one_due_ns <= j.now_ns AS reserves
-        FROM judged AS j
-    )
-    SELECT DISTINCT ON (t.lane) t.lane, t.shut, t.gate_id, t.opens_at, coalesce(t.reserves, false)
-    FROM told AS t
-    ORDER BY t.lane, t.shut DESC, t.unknown DESC NULLS LAST, t.opens_at DESC NULLS LAST, t.gate_id
-$$;
-
 -- Makes lanes of what has arrived; gives how many arrivals were settled, and whether some had to be left for later.
 CREATE FUNCTION {schema}.admit_arrivals(most integer, OUT settled integer, OUT left_over boolean)
 LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     ids bigint[];
 BEGIN
-    ids := ARRAY(SELECT a.id FROM {schema}.arrival AS a ORDER BY a.id LIMIT most FOR UPDATE SKIP LOCKED);
     settled := 0;
     left_over := false;
+    ids := ARRAY(SELECT a.id FROM {schema}.arrival AS a ORDER BY a.id LIMIT most FOR UPDATE SKIP LOCKED);
     IF ids = '{}' THEN
         RETURN;
     END IF;
@@ -132,62 +94,71 @@ END $$;
 
 -- Makes the rows of gates that are met for the first time.
 CREATE FUNCTION {schema}.make_gates(names text[]) RETURNS void
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 AS $$
+BEGIN
     INSERT INTO {schema}.gate (name, kind, rule, key)
     SELECT n.name, split_part(n.name, ':', 1), split_part(n.name, ':', 2),
            substr(n.name, length(split_part(n.name, ':', 1)) + length(split_part(n.name, ':', 2)) + 3)
     FROM (SELECT DISTINCT u.name FROM unnest(names) AS u (name)) AS n
     WHERE NOT EXISTS (SELECT FROM {schema}.gate AS g WHERE g.name = n.name)
     ORDER BY n.name
-    ON CONFLICT DO NOTHING
-$$;
+    ON CONFLICT DO NOTHING;
+END $$;
 
--- After a decision: when the lanes that wait for these gates are to be looked at again, and in which queues they are.
--- Of the lanes given, those that were parked just now may be in queues that the gates do not know yet.
-CREATE FUNCTION {schema}.note_waiting(ids bigint[], lanes uuid[], moment timestamptz) RETURNS void
-LANGUAGE sql VOLATILE
+-- When the lanes that wait for these gates are to be looked at again, by how the gates stand now; nobody waits any more
+-- for those without lanes. The caller holds their locks.
+CREATE FUNCTION {schema}.note_waiting(ids bigint[], moment timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE
 AS $$
+BEGIN
     UPDATE {schema}.gate AS g SET opens_at = n.opens_at, queues = n.queues
     FROM (
-        SELECT s.gate_id,
+        SELECT o.id,
                CASE WHEN NOT w.waiting THEN NULL
                     WHEN s.closed THEN s.closed_to
                     WHEN s.places <= 0 THEN NULL
                     ELSE greatest(moment, {schema}.from_ns(s.tat_ns + (1 - s.burst) * s.interval_ns)) END AS opens_at,
-               CASE WHEN w.waiting
-                    THEN ARRAY(SELECT unnest(o.queues) UNION SELECT l.queue FROM {schema}.lane AS l
-                               WHERE l.lane = ANY(lanes) AND l.gate_id = s.gate_id ORDER BY 1)
-                    ELSE '{}' END AS queues
+               CASE WHEN w.waiting THEN o.queues ELSE '{}' END AS queues
         FROM {schema}.gate_standings(ids, moment) AS s
-        JOIN {schema}.gate AS o ON o.id = s.gate_id
-        CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = s.gate_id) AS waiting) AS w
+        JOIN {schema}.gate AS o ON o.id = s.gate_id AND o.queues <> '{}'
+        CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = o.id) AS waiting) AS w
     ) AS n
-    WHERE g.id = n.gate_id AND (g.opens_at, g.queues) IS DISTINCT FROM (n.opens_at, n.queues)
-$$;
+    WHERE g.id = n.id AND (g.opens_at, g.queues) IS DISTINCT FROM (n.opens_at, n.queues);
+END $$;
 
 -- ready -> running for jobs behind gates, of tasks this worker knows: the lane with the best priority at its head first,
 -- ties in turn. Beside free jobs of the same priority it takes half of the room; `odd` says who gets the odd one.
 -- The last row has no job: whether another look now is worth it, and when the first of the gates opens that were met.
+--
+-- What is read under the locks is decided on in memory, since a statement costs more than all that is done in it.
 CREATE FUNCTION {schema}.claim_gated(
     in_queues text[], but_queues text[], tasks text[], room integer, worker bigint, new_lease bigint, odd integer,
     given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT wake_at timestamptz
 ) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
-    most constant integer := room + 20;
+    most constant integer := room + 5;
     moment timestamptz := coalesce(given_now, clock_timestamp());
-    moment_ns bigint;
+    now_ns bigint;
     arrivals record;
     paused_queues text[]; paused_tasks text[]; paused_labels text[];
-    lanes uuid[]; open_lanes uuid[]; served uuid[];
-    gate_ids bigint[]; tats bigint[]; intervals bigint[]; bursts bigint[]; places bigint[]; kept boolean[]; old_tats bigint[];
-    lane_units bigint[]; lane_gates integer[]; lane_from integer[]; lane_to integer[]; lane_fuses text[];
-    job_ids bigint[]; job_lanes integer[]; job_priorities smallint[]; free_priorities smallint[];
-    grants bigint[] := '{}'; grant_lanes integer[] := '{}';
-    better bigint; alike bigint; before bigint := 0; at_this bigint := 0; level smallint; share bigint;
-    lane_no integer; need bigint; fits boolean; cut boolean := false; changed bigint;
+    -- Lanes, in the order of their turns; those of a lane's gates are at lane_from to lane_to in lane_gates.
+    lanes uuid[]; lane_needs bigint[]; lane_queues text[]; lane_names text[]; was_parked boolean[];
+    lane_gates integer[]; gate_lanes integer[]; lane_from integer[]; lane_to integer[];
+    parks integer[]; served boolean[]; open_lanes integer[];
+    -- Gates, in the order of their ids.
+    ids bigint[]; names text[]; closed boolean[]; opens bigint[]; places bigint[]; slots boolean[];
+    tats bigint[]; intervals bigint[]; bursts bigint[]; fuses boolean[]; epochs bigint[]; waited boolean[];
+    touched boolean[]; reserved bigint[];
+    job_ids bigint[]; job_lanes integer[]; job_levels smallint[]; free_levels smallint[];
+    grants bigint[] := '{}'; grant_lanes integer[] := '{}'; grant_fuses text[] := '{}';
+    slot_gates bigint[] := '{}'; slot_jobs bigint[] := '{}';
+    level smallint; better bigint; alike bigint; before bigint; at_this bigint; share bigint;
+    x integer; n integer; need bigint; due bigint; rank integer; best integer; fits boolean; cut boolean := false;
+    passed text; changed bigint := 0; open_left boolean := false; first_ns bigint;
 BEGIN
     again := false;
     SELECT a.* INTO arrivals FROM {schema}.admit_arrivals(1000) AS a;
@@ -223,11 +194,16 @@ BEGIN
             ORDER BY l.priority, l.turn LIMIT most) AS l
     ),
     chosen AS MATERIALIZED (
-        SELECT l.lane, n.priority, n.turn
+        SELECT l.*, row_number() OVER (ORDER BY n.priority, n.turn) AS no
         FROM (SELECT * FROM near ORDER BY priority, turn LIMIT most) AS n
-        CROSS JOIN LATERAL (SELECT l.lane FROM {schema}.lane AS l WHERE l.lane = n.lane FOR UPDATE SKIP LOCKED) AS l
+        CROSS JOIN LATERAL (
+            SELECT l.lane, l.units, l.queue, l.gates, l.gate_id FROM {schema}.lane AS l
+            WHERE l.lane = n.lane FOR UPDATE SKIP LOCKED) AS l
     )
-    SELECT array_agg(c.lane ORDER BY c.priority, c.turn) INTO lanes FROM chosen AS c;
+    SELECT array_agg(c.lane ORDER BY c.no), array_agg(c.units ORDER BY c.no), array_agg(c.queue ORDER BY c.no),
+           array_agg(c.gate_id IS NOT NULL ORDER BY c.no),
+           ARRAY(SELECT DISTINCT unnest(u.gates) FROM chosen AS u)
+    INTO lanes, lane_needs, lane_queues, was_parked, lane_names FROM chosen AS c;
     IF lanes IS NULL THEN
         again := arrivals.settled > 0;
         RETURN NEXT;
@@ -235,59 +211,107 @@ BEGIN
     END IF;
 
     -- Only what is read under the locks of the gates counts, and only a time that is read then.
-    PERFORM {schema}.make_gates(ARRAY(SELECT unnest(l.gates) FROM {schema}.lane AS l WHERE l.lane = ANY(lanes)));
-    gate_ids := ARRAY(
-        SELECT g.id FROM {schema}.gate AS g
-        WHERE g.name = ANY(ARRAY(SELECT unnest(l.gates) FROM {schema}.lane AS l WHERE l.lane = ANY(lanes)))
-        ORDER BY g.id FOR UPDATE);
+    ids := ARRAY(SELECT g.id FROM {schema}.gate AS g WHERE g.name = ANY(lane_names) ORDER BY g.id FOR UPDATE);
+    IF cardinality(ids) < cardinality(lane_names) THEN
+        PERFORM {schema}.make_gates(lane_names);
+        ids := ARRAY(SELECT g.id FROM {schema}.gate AS g WHERE g.name = ANY(lane_names) ORDER BY g.id FOR UPDATE);
+    END IF;
     moment := coalesce(given_now, clock_timestamp());
-    moment_ns := {schema}.to_ns(moment);
-    open_lanes := ARRAY(
-        SELECT s.lane FROM {schema}.lane_standings(lanes, moment) AS s WHERE NOT s.shut ORDER BY array_position(lanes, s.lane));
+    now_ns := {schema}.to_ns(moment);
+    SELECT array_agg(s.gate_id ORDER BY s.gate_id), array_agg(s.name ORDER BY s.gate_id),
+           array_agg(s.closed ORDER BY s.gate_id), array_agg({schema}.to_ns(s.closed_to) ORDER BY s.gate_id),
+           array_agg(s.places ORDER BY s.gate_id), array_agg(s.takes_slot ORDER BY s.gate_id),
+           array_agg(s.tat_ns ORDER BY s.gate_id), array_agg(s.interval_ns ORDER BY s.gate_id),
+           array_agg(s.burst ORDER BY s.gate_id), array_agg(s.kind = 'fuse' ORDER BY s.gate_id),
+           array_agg(s.epoch ORDER BY s.gate_id), array_agg(s.waited ORDER BY s.gate_id),
+           array_agg(s.waited ORDER BY s.gate_id), array_agg(NULL::bigint)
+    INTO ids, names, closed, opens, places, slots, tats, intervals, bursts, fuses, epochs, waited, touched, reserved
+    FROM {schema}.gate_standings(ids, moment) AS s;
+    SELECT array_agg(g.no ORDER BY o.no, g.no), array_agg(o.no ORDER BY o.no, g.no) INTO lane_gates, gate_lanes
+    FROM unnest(lanes) WITH ORDINALITY AS o (lane, no) JOIN {schema}.lane AS l ON l.lane = o.lane
+    CROSS JOIN LATERAL unnest(l.gates) AS u (name)
+    JOIN unnest(names) WITH ORDINALITY AS g (name, no) ON g.name = u.name;
+    parks := array_fill(0, ARRAY[cardinality(lanes)]);
+    served := array_fill(false, ARRAY[cardinality(lanes)]);
+    lane_from := array_fill(1, ARRAY[cardinality(lanes)]);
+    lane_to := array_fill(0, ARRAY[cardinality(lanes)]);
+    FOR i IN 1 .. cardinality(gate_lanes) LOOP
+        n := gate_lanes[i];
+        IF lane_to[n] = 0 THEN
+            lane_from[n] := i;
+        END IF;
+        lane_to[n] := i;
+    END LOOP;
 
-    -- The first jobs of the open lanes, in rounds of one from each; as many rounds as the room may take.
-    WITH head AS MATERIALIZED (
-        SELECT j.id, j.priority, j.ready_seq, o.no::integer AS no
-        FROM unnest(open_lanes) WITH ORDINALITY AS o (lane, no)
-        CROSS JOIN LATERAL (
-            SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
-            WHERE j.lane = o.lane AND j.state = 'ready' AND NOT j.labels && paused_labels
-              AND (j.expires_at IS NULL OR j.expires_at > moment)
-            ORDER BY j.priority, j.ready_seq
-            LIMIT (room + cardinality(open_lanes) - 1) / greatest(cardinality(open_lanes), 1)
-            FOR UPDATE SKIP LOCKED) AS j
-    ),
-    round AS (
-        SELECT h.*, row_number() OVER (PARTITION BY h.no ORDER BY h.priority, h.ready_seq) AS round FROM head AS h
-    )
-    SELECT array_agg(r.id ORDER BY r.priority, r.round, r.no), array_agg(r.no ORDER BY r.priority, r.round, r.no),
-           array_agg(r.priority ORDER BY r.priority, r.round, r.no)
-    INTO job_ids, job_lanes, job_priorities FROM round AS r;
+    -- First every lane is judged; then jobs are granted; then, if there was room for more, every lane once more: while
+    -- others have jobs, a lane that was served needs no place to wait, since its next turn is far.
+    FOR pass IN 1 .. 2 LOOP
+        EXIT WHEN pass = 2 AND cardinality(grants) >= room;
+        open_lanes := '{}';
+        FOR i IN 1 .. cardinality(lanes) LOOP
+            -- It waits on what is closed nobody knows how long, else on what opens last: one write for each gate.
+            parks[i] := 0;
+            best := 0;
+            due := 0;
+            FOR k IN lane_from[i] .. lane_to[i] LOOP
+                x := lane_gates[k];
+                rank := 0;
+                IF closed[x] THEN
+                    rank := CASE WHEN opens[x] IS NULL THEN 3 ELSE 2 END;
+                    first_ns := opens[x];
+                ELSIF places[x] <= 0 THEN
+                    rank := 1;
+                    first_ns := NULL;
+                ELSIF intervals[x] IS NOT NULL THEN
+                    first_ns := tats[x] + (lane_needs[i] - bursts[x]) * intervals[x];
+                    IF first_ns > now_ns THEN
+                        rank := 2;
+                        -- Others with fewer units would take them away for ever from the one whose turn it is.
+                        IF NOT served[i] AND lane_needs[i] > 1 AND tats[x] + (1 - bursts[x]) * intervals[x] <= now_ns THEN
+                            closed[x] := true;
+                            opens[x] := first_ns;
+                            reserved[x] := first_ns;
+                            touched[x] := true;
+                        END IF;
+                    END IF;
+                END IF;
+                IF rank > best OR rank = 2 AND best = 2 AND first_ns > due THEN
+                    best := rank;
+                    due := coalesce(first_ns, 0);
+                    parks[i] := x;
+                END IF;
+            END LOOP;
+            IF parks[i] = 0 THEN
+                open_lanes := open_lanes || i;
+            END IF;
+        END LOOP;
+        EXIT WHEN pass = 2 OR open_lanes = '{}';
 
-    IF job_ids IS NOT NULL THEN
-        SELECT array_agg(s.tat_ns ORDER BY s.gate_id), array_agg(s.interval_ns ORDER BY s.gate_id),
-               array_agg(s.burst ORDER BY s.gate_id), array_agg(s.places ORDER BY s.gate_id),
-               array_agg(s.gate_id ORDER BY s.gate_id), array_agg(false)
-        INTO tats, intervals, bursts, places, gate_ids, kept
-        FROM {schema}.gate_standings(gate_ids, moment) AS s;
-        old_tats := tats;
-        -- The gates of all lanes in one array: those of lane n are at lane_from[n] to lane_to[n].
-        SELECT array_agg(array_position(gate_ids, g.id) ORDER BY o.no, g.id) INTO lane_gates
-        FROM unnest(open_lanes) WITH ORDINALITY AS o (lane, no) JOIN {schema}.lane AS l ON l.lane = o.lane
-        JOIN {schema}.gate AS g ON g.name = ANY(l.gates);
-        SELECT array_agg(x.units ORDER BY x.no), array_agg(x.upto - x.number + 1 ORDER BY x.no),
-               array_agg(x.upto ORDER BY x.no), array_agg(x.fuses ORDER BY x.no)
-        INTO lane_units, lane_from, lane_to, lane_fuses
-        FROM (
-            SELECT o.no, l.units, n.number, n.fuses, (sum(n.number) OVER (ORDER BY o.no))::integer AS upto
-            FROM unnest(open_lanes) WITH ORDINALITY AS o (lane, no) JOIN {schema}.lane AS l ON l.lane = o.lane
+        -- The first jobs of the open lanes, in rounds of one from each; as many rounds as the room may take.
+        WITH head AS MATERIALIZED (
+            SELECT j.id, j.priority, j.ready_seq, o.no
+            FROM unnest(open_lanes) AS o (no)
             CROSS JOIN LATERAL (
-                SELECT count(*)::integer AS number,
-                       '{' || string_agg(g.id || ',' || g.epoch, ',' ORDER BY g.id) FILTER (WHERE g.kind = 'fuse') || '}' AS fuses
-                FROM {schema}.gate AS g WHERE g.name = ANY(l.gates)) AS n
-        ) AS x;
+                SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
+                WHERE j.lane = lanes[o.no] AND j.state = 'ready' AND NOT j.labels && paused_labels
+                  AND (j.expires_at IS NULL OR j.expires_at > moment)
+                ORDER BY j.priority, j.ready_seq
+                LIMIT (room + cardinality(open_lanes) - 1) / cardinality(open_lanes)
+                FOR UPDATE SKIP LOCKED) AS j
+        ),
+        round AS (
+            SELECT h.*, row_number() OVER (PARTITION BY h.no ORDER BY h.priority, h.ready_seq) AS round FROM head AS h
+        )
+        SELECT array_agg(r.id ORDER BY r.priority, r.round, r.no), array_agg(r.no ORDER BY r.priority, r.round, r.no),
+               array_agg(r.priority ORDER BY r.priority, r.round, r.no)
+        INTO job_ids, job_lanes, job_levels FROM round AS r;
+        FOREACH n IN ARRAY open_lanes LOOP
+            -- All of its jobs are in somebody else's hands, or it has none any more.
+            served[n] := n <> ALL(coalesce(job_lanes, '{}'));
+        END LOOP;
+        CONTINUE WHEN job_ids IS NULL;
         -- What free jobs have a claim to.
-        SELECT coalesce(array_agg(f.priority), '{}') INTO free_priorities FROM (
+        SELECT coalesce(array_agg(f.priority), '{}') INTO free_levels FROM (
             SELECT j.* FROM unnest(in_queues) AS q (name) CROSS JOIN LATERAL (
                 SELECT j.priority FROM {schema}.job AS j
                 WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.task = ANY(tasks)
@@ -301,14 +325,15 @@ BEGIN
             ORDER BY 1 LIMIT room
         ) AS f;
 
+        level := NULL;
         FOR i IN 1 .. cardinality(job_ids) LOOP
             EXIT WHEN cardinality(grants) >= room;
-            IF level IS DISTINCT FROM job_priorities[i] THEN
-                level := job_priorities[i];
+            IF level IS DISTINCT FROM job_levels[i] THEN
+                level := job_levels[i];
                 before := cardinality(grants);
                 at_this := 0;
                 SELECT count(*) FILTER (WHERE f < level), count(*) FILTER (WHERE f = level)
-                INTO better, alike FROM unnest(free_priorities) AS f;
+                INTO better, alike FROM unnest(free_levels) AS f;
                 share := room - better - before;
                 share := greatest(share - alike, (share + odd) / 2);
             END IF;
@@ -316,38 +341,45 @@ BEGIN
                 cut := true;
                 CONTINUE;
             END IF;
-            lane_no := job_lanes[i];
-            need := lane_units[lane_no];
+            n := job_lanes[i];
+            need := lane_needs[n];
             fits := true;
-            FOR k IN lane_from[lane_no] .. lane_to[lane_no] LOOP
-                IF kept[lane_gates[k]] OR places[lane_gates[k]] <= 0 THEN
-                    fits := false;
-                ELSIF tats[lane_gates[k]] + (need - bursts[lane_gates[k]]) * intervals[lane_gates[k]] > moment_ns THEN
-                    fits := false;
-                    -- Whose turn it is waits for its units; others with fewer would take them away for ever.
-                    kept[lane_gates[k]] := true;
-                END IF;
+            FOR k IN lane_from[n] .. lane_to[n] LOOP
+                x := lane_gates[k];
+                fits := fits AND NOT closed[x] AND coalesce(places[x] > 0, true)
+                        AND coalesce(tats[x] + (need - bursts[x]) * intervals[x] <= now_ns, true);
             END LOOP;
             CONTINUE WHEN NOT fits;
-            FOR k IN lane_from[lane_no] .. lane_to[lane_no] LOOP
-                IF intervals[lane_gates[k]] IS NOT NULL THEN
-                    tats[lane_gates[k]] := greatest(tats[lane_gates[k]], moment_ns) + need * intervals[lane_gates[k]];
+            passed := NULL;
+            FOR k IN lane_from[n] .. lane_to[n] LOOP
+                x := lane_gates[k];
+                IF intervals[x] IS NOT NULL THEN
+                    tats[x] := greatest(tats[x], now_ns) + need * intervals[x];
+                    touched[x] := true;
                 END IF;
-                places[lane_gates[k]] := places[lane_gates[k]] - 1;
+                IF slots[x] THEN
+                    places[x] := places[x] - 1;
+                    slot_gates := slot_gates || ids[x];
+                    slot_jobs := slot_jobs || job_ids[i];
+                END IF;
+                IF fuses[x] THEN
+                    passed := concat_ws(',', passed, ids[x], epochs[x]);
+                END IF;
             END LOOP;
             grants := grants || job_ids[i];
-            grant_lanes := grant_lanes || lane_no;
+            grant_fuses := grant_fuses || ('{' || passed || '}');
+            served[n] := true;
             at_this := at_this + 1;
         END LOOP;
-    END IF;
+    END LOOP;
 
     IF grants <> '{}' THEN
         RETURN QUERY
             WITH claimed AS (
                 UPDATE {schema}.job AS j
                 SET state = 'running', worker_id = worker, lease = new_lease, attempt = j.attempt + 1, claimed_at = moment,
-                    started_at = NULL, granted = lane_fuses[g.lane_no]::bigint[]
-                FROM unnest(grants, grant_lanes) AS g (id, lane_no)
+                    started_at = NULL, granted = g.fuses::bigint[]
+                FROM unnest(grants, grant_fuses) AS g (id, fuses)
                 WHERE j.id = g.id
                 RETURNING j AS job
             ),
@@ -358,54 +390,66 @@ BEGIN
             )
             SELECT c.job, NULL::boolean, NULL::timestamptz FROM claimed AS c;
         INSERT INTO {schema}.slot (gate_id, job_id, lease)
-        SELECT s.gate_id, g.id, new_lease
-        FROM unnest(grants, grant_lanes) AS g (id, lane_no)
-        CROSS JOIN LATERAL unnest(lane_gates[lane_from[g.lane_no]:lane_to[g.lane_no]]) AS x (no)
-        JOIN {schema}.gate_standings(gate_ids, moment) AS s ON s.gate_id = gate_ids[x.no]
-        WHERE s.takes_slot;
-        UPDATE {schema}.gate AS g SET tat_ns = t.tat_ns
-        FROM unnest(gate_ids, tats, old_tats) AS t (id, tat_ns, old)
-        WHERE g.id = t.id AND t.tat_ns <> t.old;
+        SELECT s.gate_id, s.job_id, new_lease FROM unnest(slot_gates, slot_jobs) AS s (gate_id, job_id);
     END IF;
 
-    -- Where the lanes are from now on: gone without a job, parked on a gate, or open. Those that were served go to the end
-    -- of the turn, with those whose jobs are all in somebody else's hands.
-    served := ARRAY(SELECT o.lane FROM unnest(open_lanes) WITH ORDINALITY AS o (lane, no)
-                    WHERE o.no = ANY(grant_lanes) OR o.no <> ALL(coalesce(job_lanes, '{}')));
-    DELETE FROM {schema}.lane AS l
-    WHERE l.lane = ANY(served)
-      AND NOT EXISTS (SELECT FROM {schema}.job AS j WHERE j.lane = l.lane AND j.state = 'ready');
-    GET DIAGNOSTICS changed = ROW_COUNT;
-    WITH standing AS MATERIALIZED (SELECT s.* FROM {schema}.lane_standings(lanes, moment) AS s),
-    parked AS (
-        UPDATE {schema}.lane AS l
-        SET gate_id = CASE WHEN s.shut THEN s.waits_on END,
-            turn = CASE WHEN s.lane = ANY(served) THEN nextval('{schema}.lane_turn') ELSE l.turn END,
-            priority = coalesce(h.priority, l.priority)
-        FROM standing AS s
+    -- Where the lanes are from now on: gone without a job, parked on a gate, or open, and at the end of the turn if they
+    -- were served.
+    WITH now_at AS MATERIALIZED (
+        SELECT l.lane, l.served, CASE WHEN l.park > 0 THEN ids[l.park] END AS gate_id, h.priority,
+               l.served AND h.priority IS NULL AS gone
+        FROM unnest(lanes, served, parks, was_parked) AS l (lane, served, park, parked)
         LEFT JOIN LATERAL (
-            SELECT j.priority FROM {schema}.job AS j
-            WHERE s.lane = ANY(served) AND j.lane = s.lane AND j.state = 'ready'
+            SELECT j.priority FROM {schema}.job AS j WHERE l.served AND j.lane = l.lane AND j.state = 'ready'
             ORDER BY j.priority, j.ready_seq LIMIT 1) AS h ON true
-        WHERE l.lane = s.lane
-        RETURNING l.gate_id
+        WHERE l.served OR l.park > 0 OR l.parked
     ),
-    reserved AS (
-        UPDATE {schema}.gate AS g SET reserved_until = r.waits_to
-        FROM (SELECT s.waits_on, min(s.waits_to) AS waits_to FROM standing AS s
-              WHERE s.reserves AND s.lane <> ALL(served) GROUP BY 1) AS r
-        WHERE g.id = r.waits_on
+    gone AS (
+        DELETE FROM {schema}.lane AS l USING now_at AS a WHERE l.lane = a.lane AND a.gone RETURNING 1
+    ),
+    moved AS (
+        UPDATE {schema}.lane AS l
+        SET gate_id = a.gate_id, priority = coalesce(a.priority, l.priority),
+            turn = CASE WHEN a.served THEN nextval('{schema}.lane_turn') ELSE l.turn END
+        FROM now_at AS a WHERE l.lane = a.lane AND NOT a.gone
+        RETURNING l.gate_id
     )
-    SELECT cut OR count(*) FILTER (WHERE p.gate_id IS NULL) > 0, changed + count(*) FILTER (WHERE p.gate_id IS NOT NULL)
-    INTO again, changed FROM parked AS p;
-    PERFORM {schema}.note_waiting(
-        ARRAY(SELECT g.id FROM {schema}.gate AS g
-              WHERE g.name = ANY(ARRAY(SELECT unnest(l.gates) FROM {schema}.lane AS l WHERE l.lane = ANY(lanes)))
-                 OR g.id = ANY(gate_ids) AND g.queues <> '{}'),
-        lanes, moment);
-    again := (again OR arrivals.left_over OR cardinality(lanes) = most)
+    SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM moved) INTO changed;
+    FOR i IN 1 .. cardinality(lanes) LOOP
+        IF parks[i] > 0 THEN
+            touched[parks[i]] := true;
+            waited[parks[i]] := true;
+        ELSE
+            open_left := true;
+        END IF;
+    END LOOP;
+
+    UPDATE {schema}.gate AS g
+    SET tat_ns = t.tat_ns, reserved_until = coalesce({schema}.from_ns(t.reserved), g.reserved_until),
+        opens_at = CASE WHEN w.waiting THEN t.opens_at END,
+        queues = CASE WHEN w.waiting
+                      THEN ARRAY(SELECT unnest(g.queues) UNION SELECT p.queue FROM unnest(lane_queues, parks) AS p (queue, park)
+                                 WHERE p.park = t.no ORDER BY 1)
+                      ELSE '{}' END
+    FROM (
+        SELECT u.no, u.id, u.tat_ns, u.reserved, u.waited,
+               CASE WHEN u.closed THEN {schema}.from_ns(u.opens)
+                    WHEN u.places <= 0 THEN NULL
+                    ELSE greatest(moment, {schema}.from_ns(u.tat_ns + (1 - u.burst) * u.every)) END AS opens_at
+        FROM unnest(ids, tats, reserved, waited, touched, closed, opens, places, bursts, intervals) WITH ORDINALITY
+             AS u (id, tat_ns, reserved, waited, touched, closed, opens, places, burst, every, no)
+        WHERE u.touched
+    ) AS t
+    CROSS JOIN LATERAL (
+        SELECT t.waited AND EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = t.id) AS waiting) AS w
+    WHERE g.id = t.id;
+
+    again := (cut OR open_left OR arrivals.left_over OR cardinality(lanes) >= most)
              AND (grants <> '{}' OR changed > 0 OR arrivals.settled > 0);
-    wake_at := (SELECT min(g.opens_at) FROM {schema}.gate AS g WHERE g.id = ANY(gate_ids) AND g.opens_at > moment);
+    SELECT {schema}.from_ns(min(CASE WHEN closed[p.x] THEN opens[p.x]
+                                     WHEN coalesce(places[p.x] > 0, true) THEN tats[p.x] + (1 - bursts[p.x]) * intervals[p.x] END))
+    INTO wake_at FROM (SELECT DISTINCT u.x FROM unnest(parks) AS u (x) WHERE u.x > 0) AS p;
+    wake_at := CASE WHEN wake_at > moment THEN wake_at END;
     job := NULL;
     RETURN NEXT;
 END $$;
@@ -496,83 +540,91 @@ END $$;
 
 -- Tells workers and the clock what became of gates that lanes wait for, their rows locked by the caller.
 CREATE FUNCTION {schema}.tell_waiting(ids bigint[], moment timestamptz) RETURNS void
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 AS $$
-    SELECT {schema}.note_waiting(ids, '{}', moment);
-    SELECT pg_notify({channel}, w.wake) FROM (
+BEGIN
+    IF NOT EXISTS (SELECT FROM {schema}.gate AS g WHERE g.id = ANY(ids) AND g.queues <> '{}') THEN
+        RETURN;
+    END IF;
+    PERFORM {schema}.note_waiting(ids, moment);
+    PERFORM pg_notify({channel}, w.wake) FROM (
         SELECT DISTINCT CASE WHEN g.opens_at <= moment THEN 'gated ' || q.name ELSE 'clock' END AS wake
         FROM {schema}.gate AS g CROSS JOIN LATERAL unnest(g.queues) AS q (name)
         WHERE g.id = ANY(ids) AND g.opens_at IS NOT NULL
-    ) AS w
-$$;
+    ) AS w;
+END $$;
 
 -- What the end of runs means for their gates: places are free again, fuses count, a cooldown closes. Only for runs that
 -- still hold their lease, and in the transaction that ends them. Gives the number of runs that still held it.
 CREATE FUNCTION {schema}.settle_gates(ends jsonb, given_now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
-    ours jsonb;
-    gate_ids bigint[];
+    jobs bigint[]; leases bigint[]; gate_ids bigint[] := '{}';
     moment timestamptz;
+    fused boolean; cools boolean;
     told record;
 BEGIN
-    SELECT jsonb_agg(to_jsonb(o) ORDER BY o.number) INTO ours FROM (
-        SELECT w.number, w.id, w.lease, w.outcome, w.error_names, w.error_type, w.error, w.cools, w.cools_for, j.granted
-        FROM jsonb_to_recordset(ends) AS w (
-            number bigint, id bigint, lease bigint, outcome text, error_names text[], error_type text, error text,
-            cools text, cools_for double precision)
+    SELECT array_agg(o.id ORDER BY o.id), array_agg(o.lease ORDER BY o.id), bool_or(o.granted IS NOT NULL), bool_or(o.cools)
+    INTO jobs, leases, fused, cools FROM (
+        SELECT j.id, j.lease, j.granted, w.cools IS NOT NULL AS cools
+        FROM jsonb_to_recordset(ends) AS w (id bigint, lease bigint, cools text)
         JOIN {schema}.job AS j ON j.id = w.id AND j.lease = w.lease AND j.state = 'running'
         ORDER BY j.id FOR UPDATE OF j
     ) AS o;
-    IF ours IS NULL THEN
+    IF jobs IS NULL THEN
         RETURN 0;
     END IF;
-    PERFORM {schema}.make_gates(ARRAY(
-        SELECT r.kind || ':' || (o ->> 'cools') FROM jsonb_array_elements(ours) AS o
-        JOIN {schema}.rule AS r ON r.name = split_part(o ->> 'cools', ':', 1) AND r.state = 'active'));
-    gate_ids := ARRAY(
-        SELECT g.id FROM {schema}.gate AS g
-        WHERE g.id IN (
-            SELECT s.gate_id FROM jsonb_array_elements(ours) AS o
-            JOIN {schema}.slot AS s ON s.job_id = (o ->> 'id')::bigint AND s.lease = (o ->> 'lease')::bigint
-            UNION ALL
-            -- A success is of no interest to a fuse that is whole and counts failures only.
-            SELECT f.id FROM jsonb_array_elements(ours) AS o
-            CROSS JOIN LATERAL jsonb_array_elements(nullif(o -> 'granted', 'null')) WITH ORDINALITY AS x (value, place)
-            JOIN {schema}.gate AS f ON f.id = x.value::bigint AND x.place % 2 = 1
-            LEFT JOIN {schema}.rule AS r ON r.kind = f.kind AND r.name = f.rule
-            WHERE o ->> 'outcome' <> 'succeeded' OR f.blown_until IS NOT NULL OR r.failure_rate IS NOT NULL
-            UNION ALL
-            SELECT c.id FROM jsonb_array_elements(ours) AS o
-            JOIN {schema}.gate AS c ON c.name IN ('throttle:' || (o ->> 'cools'), 'fuse:' || (o ->> 'cools')))
-        ORDER BY g.id FOR UPDATE);
+    IF cools THEN
+        PERFORM {schema}.make_gates(ARRAY(
+            SELECT r.kind || ':' || w.cools FROM jsonb_to_recordset(ends) AS w (cools text)
+            JOIN {schema}.rule AS r ON r.name = split_part(w.cools, ':', 1) AND r.state = 'active'));
+        gate_ids := ARRAY(
+            SELECT g.id FROM jsonb_to_recordset(ends) AS w (cools text)
+            JOIN {schema}.gate AS g ON g.name IN ('throttle:' || w.cools, 'fuse:' || w.cools));
+    END IF;
+    IF fused THEN
+        -- A success is of no interest to a fuse that is whole and counts failures only.
+        gate_ids := gate_ids || ARRAY(
+            SELECT g.id FROM jsonb_to_recordset(ends) AS w (id bigint, outcome text)
+            JOIN {schema}.job AS j ON j.id = w.id
+            CROSS JOIN LATERAL unnest(j.granted) WITH ORDINALITY AS x (value, place)
+            JOIN {schema}.gate AS g ON g.id = x.value AND x.place % 2 = 1
+            LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule
+            WHERE w.outcome <> 'succeeded' OR g.blown_until IS NOT NULL OR r.failure_rate IS NOT NULL);
+    END IF;
+    gate_ids := gate_ids || ARRAY(
+        SELECT s.gate_id FROM unnest(jobs, leases) AS o (id, lease)
+        JOIN {schema}.slot AS s ON s.job_id = o.id AND s.lease = o.lease);
+    PERFORM FROM {schema}.gate AS g WHERE g.id = ANY(gate_ids) ORDER BY g.id FOR UPDATE;
     moment := coalesce(given_now, clock_timestamp());
-    DELETE FROM {schema}.slot AS s USING jsonb_array_elements(ours) AS o
-    WHERE s.job_id = (o ->> 'id')::bigint AND s.lease = (o ->> 'lease')::bigint;
-    FOR told IN
-        SELECT o.value AS run, (o.value #>> ARRAY['granted', (x.place - 1)::text])::bigint AS gate,
-               (o.value #>> ARRAY['granted', x.place::text])::bigint AS epoch
-        FROM jsonb_array_elements(ours) WITH ORDINALITY AS o (value, number)
-        CROSS JOIN LATERAL generate_series(1, jsonb_array_length(nullif(o.value -> 'granted', 'null')) - 1, 2) AS x (place)
-        WHERE o.value ->> 'outcome' IN ('succeeded', 'failed', 'crashed', 'timed_out')
-        ORDER BY o.number, x.place
-    LOOP
-        IF told.gate = ANY(gate_ids) THEN
+    DELETE FROM {schema}.slot AS s USING unnest(jobs, leases) AS o (id, lease) WHERE s.job_id = o.id AND s.lease = o.lease;
+    IF fused THEN
+        FOR told IN
+            SELECT w.*, x.value AS gate, j.granted[x.place + 1] AS epoch
+            FROM jsonb_to_recordset(ends) AS w (
+                number bigint, id bigint, lease bigint, outcome text, error_names text[], error_type text, error text)
+            JOIN {schema}.job AS j ON j.id = w.id AND j.lease = w.lease
+            CROSS JOIN LATERAL unnest(j.granted) WITH ORDINALITY AS x (value, place)
+            WHERE x.place % 2 = 1 AND x.value = ANY(gate_ids) AND w.outcome IN ('succeeded', 'failed', 'crashed', 'timed_out')
+            ORDER BY w.number, x.place
+        LOOP
             PERFORM {schema}.count_outcome(
-                told.gate, told.epoch, (told.run ->> 'id')::bigint, told.run ->> 'outcome',
-                ARRAY(SELECT jsonb_array_elements_text(nullif(told.run -> 'error_names', 'null'))),
-                told.run ->> 'error_type', told.run ->> 'error', moment);
-        END IF;
-    END LOOP;
-    UPDATE {schema}.gate AS g SET closed_until = greatest(g.closed_until, c.closes_to)
-    FROM (
-        SELECT o ->> 'cools' AS reference, max(moment + make_interval(secs => (o ->> 'cools_for')::double precision)) AS closes_to
-        FROM jsonb_array_elements(ours) AS o WHERE o ->> 'cools' IS NOT NULL GROUP BY 1
-    ) AS c
-    WHERE g.id = ANY(gate_ids) AND g.name IN ('throttle:' || c.reference, 'fuse:' || c.reference);
+                told.gate, told.epoch, told.id, told.outcome, told.error_names, told.error_type, told.error, moment);
+        END LOOP;
+    END IF;
+    IF cools THEN
+        UPDATE {schema}.gate AS g SET closed_until = greatest(g.closed_until, c.closes_to)
+        FROM (
+            SELECT w.cools AS reference, max(moment + make_interval(secs => w.cools_for)) AS closes_to
+            FROM jsonb_to_recordset(ends) AS w (id bigint, cools text, cools_for double precision)
+            WHERE w.id = ANY(jobs) AND w.cools IS NOT NULL GROUP BY 1
+        ) AS c
+        WHERE g.id = ANY(gate_ids) AND g.name IN ('throttle:' || c.reference, 'fuse:' || c.reference);
+    END IF;
     PERFORM {schema}.tell_waiting(gate_ids, moment);
-    RETURN jsonb_array_length(ours);
+    RETURN cardinality(jobs);
 END $$;
 
 -- Frees the places of runs that are over without having said so, as when a later tick replaced them; gives the gates' number.
