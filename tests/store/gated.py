@@ -35,7 +35,7 @@ WITH j AS (
     INSERT INTO pqclock.job (id, ready_seq, run_at, created_at, state, priority, max_attempts, queue, task, args, labels,
                              lane, gates, units)
     SELECT nextval('pqclock.job_id'), nextval('pqclock.ready_seq'), %(now)s, %(now)s, 'ready', %(priority)s, 5, %(queue)s,
-           %(task)s, '{}', %(labels)s,
+           %(task)s, %(args)s, %(labels)s,
            md5(%(queue)s || %(task)s || %(units)s || array_to_string(%(gates)s::text[], '|'))::uuid, %(gates)s, %(units)s
     FROM generate_series(1, %(count)s) RETURNING *
 )
@@ -76,6 +76,7 @@ def enqueue_gated(
     task: str = "mail",
     priority: int = 0,
     labels: Sequence[str] = (),
+    args: str = "{}",
 ) -> None:
     """Ready jobs that pass these gates."""
     params = {
@@ -86,7 +87,7 @@ def enqueue_gated(
         "task": task,
         "priority": priority,
     }
-    session.conn.execute(JOBS, {**params, "labels": list(labels), "now": NOW})
+    session.conn.execute(JOBS, {**params, "labels": list(labels), "args": args, "now": NOW})
 
 
 def claim(

@@ -23,10 +23,10 @@ def test_a_rate_lets_its_burst_through_and_then_one_at_each_interval(database: D
     enqueue_gated(database.session, "throttle:stripe:acct_1", count=50)
     first = claim(database.session)
     assert len(first.jobs) == 2
-    assert first.wake_at is not None
-    assert NOW < first.wake_at < NOW + 42 * MILLISECOND
-    assert claim(database.session, now=first.wake_at - timedelta(microseconds=1)).jobs == []
-    assert len(claim(database.session, now=first.wake_at).jobs) == 1
+    (opens_at,) = first.wakes
+    assert NOW < opens_at < NOW + 42 * MILLISECOND
+    assert claim(database.session, now=opens_at - timedelta(microseconds=1)).jobs == []
+    assert len(claim(database.session, now=opens_at).jobs) == 1
 
 
 def test_concurrency_counts_what_runs_and_a_finish_frees_the_place(database: Database) -> None:
@@ -48,7 +48,7 @@ def test_a_fuse_blows_probes_and_heals(database: Database) -> None:
         assert end(database.session, job, "failed", NOW, "ConnectionError", "OSError", state="ready")
     blown = claim(database.session)
     assert blown.jobs == []
-    assert blown.wake_at == NOW + 5 * MINUTE
+    assert blown.wakes == [NOW + 5 * MINUTE]
     assert end(database.session, running[3], "succeeded", NOW)  # granted before the trip: it counts for nothing
     assert claim(database.session, now=NOW + 5 * MINUTE - MILLISECOND).jobs == []
     (probe,) = claim(database.session, now=NOW + 5 * MINUTE).jobs
@@ -82,7 +82,7 @@ def test_five_gates_three_of_them_closed(database: Database) -> None:
     enqueue_gated(database.session, *(f"throttle:{name}" for name in "abcde"))
     closed = claim(database.session)
     assert closed.jobs == []
-    assert closed.wake_at == NOW + 3 * SECOND
+    assert closed.wakes == [NOW + 3 * SECOND]
     assert rows(database, "SELECT count(*) FROM pqclock.lane WHERE gate_id IS NOT NULL") == [(1,)]
     assert claim(database.session, now=NOW + 2.5 * SECOND).jobs == []
     assert len(claim(database.session, now=NOW + 3 * SECOND).jobs) == 1

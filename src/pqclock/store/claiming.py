@@ -13,12 +13,15 @@ from pqclock.store.jobs import ClaimedJob
 
 @dataclass(frozen=True, slots=True)
 class GatedClaim:
-    """The jobs, whether another look at once may find more, and when the first of the closed gates opens: in seconds."""
+    """The jobs, whether another look at once may find more, and when the gates open that were met closed.
+
+    `wakes` are instants, `wakes_in` the same in seconds from now.
+    """
 
     jobs: list[ClaimedJob]
     again: bool
-    wake_at: datetime | None
-    wake_in: float | None
+    wakes: list[datetime]
+    wakes_in: list[float]
 
 
 def claim_gated(
@@ -47,7 +50,7 @@ def claim_gated(
         odd=int(odd),
         now=now,
     ).fetchall()
-    *claimed, (*_, again, wake_at, wake_in) = rows
+    *claimed, (*_, again, wakes, wakes_in) = rows
     width = len(fields(ClaimedJob))
     jobs = sorted((ClaimedJob(*row[:width]) for row in claimed), key=lambda job: (job.priority, job.ready_seq))
-    return GatedClaim(jobs, again, wake_at, wake_in)
+    return GatedClaim(jobs, again, wakes or [], wakes_in or [])

@@ -1,12 +1,13 @@
 -- name: claim
--- ready -> running for jobs behind gates. The last row has no job: whether another look is worth it, and when the first
--- of the closed gates opens.
+-- ready -> running for jobs behind gates. The last row has no job: whether another look is worth it, and when the gates
+-- open that were met closed, also in seconds from now.
 SELECT (c.job).id, (c.job).task, (c.job).args::text AS args, (c.job).queue, (c.job).priority, (c.job).labels,
        (c.job).attempt, (c.job).max_attempts, (c.job).crashes, (c.job).lease, (c.job).run_at, (c.job).schedule_id,
        (c.job).tick, (c.job).claimed_at, (c.job).ready_seq,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = (c.job).schedule_id) AS schedule_key,
-       true AS gated, (c.job).granted IS NOT NULL AS fused, c.again, c.wake_at,
-       extract(epoch FROM c.wake_at - coalesce(%(now)s::timestamptz, clock_timestamp()))::double precision AS wake_in
+       true AS gated, (c.job).granted IS NOT NULL AS fused, c.again, c.wakes,
+       ARRAY(SELECT extract(epoch FROM w.at - coalesce(%(now)s::timestamptz, clock_timestamp()))::double precision
+             FROM unnest(c.wakes) AS w (at)) AS wakes_in
 FROM {schema}.claim_gated(
     %(queues)s::text[], %(excluded)s::text[], %(tasks)s::text[], %(room)s::integer, %(worker_id)s::bigint,
     %(lease)s::bigint, %(odd)s::integer, %(now)s::timestamptz

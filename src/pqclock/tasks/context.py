@@ -10,7 +10,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class CurrentJob:
-    """The job whose handler calls; `tick` (UTC) and `schedule_key` are None for a job that no schedule made."""
+    """The job whose handler calls; `tick` (UTC) and `schedule_key` are None for a job that no schedule made.
+
+    `granted_at` is when its start was granted, by the database's clock: limits on starts hold for that instant.
+    """
 
     id: int
     task: str
@@ -18,6 +21,7 @@ class CurrentJob:
     attempt: int
     max_attempts: int
     run_at: datetime
+    granted_at: datetime
     tick: datetime | None
     schedule_key: str | None
     labels: tuple[str, ...]

@@ -43,7 +43,7 @@ class Claims:
 
     def gates_open(self) -> list[float]:
         """When gates open for which an executor is free, by the monotonic clock."""
-        return [pool.gates_open for pool in self._pools if pool.gates_open is not None and pool.free > 0]
+        return [pool.openings[0] for pool in self._pools if pool.openings and pool.free > 0]
 
     def claim(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         """The jobs that this pool has room for. What passes gates goes before, and leaves half of the room where both wait."""
@@ -62,7 +62,7 @@ class Claims:
             worker_id=worker_id, lease=secrets.randbits(62), odd=pool.odd,
         )  # fmt: skip
         pool.at_gates = found.again
-        pool.gates_open = None if found.wake_in is None else time.monotonic() + found.wake_in
+        pool.expect(time.monotonic(), found.wakes_in)
         return found.jobs
 
     def _free(self, session: Session, worker_id: int, pool: WorkingPool, room: int) -> list[ClaimedJob]:

@@ -73,6 +73,7 @@ def current(job: ClaimedJob, cancelled: threading.Event) -> CurrentJob:
         attempt=job.attempt,
         max_attempts=job.max_attempts,
         run_at=job.run_at,
+        granted_at=job.claimed_at,
         tick=job.tick,
         schedule_key=job.schedule_key,
         labels=tuple(job.labels),

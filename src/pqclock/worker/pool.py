@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from heapq import heappop, heappush
 
 from pqclock.rules.pools import Pool
 from pqclock.worker.executors import Threads
+
+OPENINGS_LIMIT = 1_000
 
 
 class WorkingPool:
     """One pool's executors. `hungry` means that a claim may find something: the last one found all it asked for, a
     notification named one of the queues, or it is time to look. `at_gates` says the same of jobs behind gates, and
-    `gates_open` when the first of the closed ones opens that were met, by the monotonic clock."""
+    `openings` is a heap of when closed ones open that were met, by the monotonic clock."""
 
     def __init__(self, spec: Pool) -> None:
         self.spec = spec
         self.threads = Threads(spec.size, str(spec))
         self.hungry = True
         self.at_gates = True
-        self.gates_open: float | None = None
+        self.openings: list[float] = []
         self.odd = False
         self._lock = threading.Lock()
         self._free = spec.size
@@ -36,9 +40,16 @@ class WorkingPool:
 
     def look_at_gates(self, now: float) -> bool:
         """True when a claim of gated jobs is worth it, at the monotonic time `now`."""
-        if self.gates_open is not None and self.gates_open <= now:
-            self.gates_open, self.at_gates = None, True
+        while self.openings and self.openings[0] <= now:
+            heappop(self.openings)
+            self.at_gates = True
         return self.at_gates and self.free > 0
+
+    def expect(self, now: float, waits: Sequence[float]) -> None:
+        """Look at gates again after these seconds; the clock tells of those that are too many to remember."""
+        for wait in waits:
+            if len(self.openings) < OPENINGS_LIMIT:
+                heappush(self.openings, now + wait)
 
     def occupy(self) -> Seat:
         """An executor takes a job."""

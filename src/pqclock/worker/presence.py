@@ -34,15 +34,20 @@ class Presence:
         """Beat when it is time; True when it was."""
         if time.monotonic() < self.next_beat:
             return False
-        sent = time.monotonic()
-        now = None if self.process_id is None else processes.beat(session, self.process_id)
-        if now is None:
+        if not self._beat(session):
             self._register(session)
-        else:
-            # The statement reads the time at its begin.
-            self._clock.read(now, sent, sent)
+            # The time must be known before the first job begins.
+            self._beat(session)
         self.next_beat = time.monotonic() + BEAT_EVERY
         return True
+
+    def _beat(self, session: Session) -> bool:
+        sent = time.monotonic()
+        now = None if self.process_id is None else processes.beat(session, self.process_id)
+        if now is not None:
+            # The statement reads the time at its begin.
+            self._clock.read(now, sent, sent)
+        return now is not None
 
     def _register(self, session: Session) -> None:
         if self.process_id is not None:

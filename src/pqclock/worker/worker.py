@@ -220,7 +220,7 @@ class Worker:
 
     def _release(self, seat: Seat) -> None:
         seat.leave()
-        if seat.pool.hungry or seat.pool.at_gates or seat.pool.gates_open is not None or self._stopping:
+        if seat.pool.hungry or seat.pool.at_gates or seat.pool.openings or self._stopping:
             self._wakeup.wake()
 
     def _sleep(self, session: Session) -> None:

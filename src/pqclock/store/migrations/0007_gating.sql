@@ -129,12 +129,12 @@ END $$;
 
 -- ready -> running for jobs behind gates, of tasks this worker knows: the lane with the best priority at its head first,
 -- ties in turn. Beside free jobs of the same priority it takes half of the room; `odd` says who gets the odd one.
--- The last row has no job: whether another look now is worth it, and when the first of the gates opens that were met.
+-- The last row has no job: whether another look now is worth it, and when the gates open that lanes were parked on.
 --
 -- What is read under the locks is decided on in memory, since a statement costs more than all that is done in it.
 CREATE FUNCTION {schema}.claim_gated(
     in_queues text[], but_queues text[], tasks text[], room integer, worker bigint, new_lease bigint, odd integer,
-    given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT wake_at timestamptz
+    given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT wakes timestamptz[]
 ) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
@@ -206,6 +206,9 @@ BEGIN
     INTO lanes, lane_needs, lane_queues, was_parked, lane_names FROM chosen AS c;
     IF lanes IS NULL THEN
         again := arrivals.settled > 0;
+        -- Whoever comes a moment too early comes again.
+        wakes := ARRAY(SELECT g.opens_at FROM {schema}.gate AS g
+                       WHERE g.opens_at > moment AND g.opens_at < moment + interval '5 ms' ORDER BY g.opens_at LIMIT 1);
         RETURN NEXT;
         RETURN;
     END IF;
@@ -388,7 +391,7 @@ BEGIN
                 WHERE (c.job).unique_until = 'started' AND u.task = (c.job).task AND u.key = (c.job).unique_key
                   AND u.job_id = (c.job).id
             )
-            SELECT c.job, NULL::boolean, NULL::timestamptz FROM claimed AS c;
+            SELECT c.job, NULL::boolean, NULL::timestamptz[] FROM claimed AS c;
         INSERT INTO {schema}.slot (gate_id, job_id, lease)
         SELECT s.gate_id, s.job_id, new_lease FROM unnest(slot_gates, slot_jobs) AS s (gate_id, job_id);
     END IF;
@@ -446,10 +449,12 @@ BEGIN
 
     again := (cut OR open_left OR arrivals.left_over OR cardinality(lanes) >= most)
              AND (grants <> '{}' OR changed > 0 OR arrivals.settled > 0);
-    SELECT {schema}.from_ns(min(CASE WHEN closed[p.x] THEN opens[p.x]
-                                     WHEN coalesce(places[p.x] > 0, true) THEN tats[p.x] + (1 - bursts[p.x]) * intervals[p.x] END))
-    INTO wake_at FROM (SELECT DISTINCT u.x FROM unnest(parks) AS u (x) WHERE u.x > 0) AS p;
-    wake_at := CASE WHEN wake_at > moment THEN wake_at END;
+    wakes := ARRAY(
+        SELECT w.opens_at FROM (
+            SELECT DISTINCT {schema}.from_ns(CASE WHEN closed[u.x] THEN opens[u.x] WHEN coalesce(places[u.x] > 0, true)
+                                                  THEN tats[u.x] + (1 - bursts[u.x]) * intervals[u.x] END) AS opens_at
+            FROM unnest(parks) AS u (x) WHERE u.x > 0) AS w
+        WHERE w.opens_at > moment ORDER BY w.opens_at);
     job := NULL;
     RETURN NEXT;
 END $$;
