@@ -35,7 +35,9 @@ def read_runs(folder: Path, killed: Mapping[int, float]) -> list[Run]:
                 runs.append(Run(line["key"], line["pid"], line["granted"], float(began["at"]), line["at"]))
     for line in open_runs.values():
         pid = int(line["pid"])
-        runs.append(Run(str(line["key"]), pid, float(line["granted"]), float(line["at"]), killed.get(pid, float("inf"))))
+        runs.append(
+            Run(str(line["key"]), pid, float(line["granted"]), float(line["at"]), killed.get(pid, float("inf")))
+        )
     return runs
 
 

@@ -12,12 +12,15 @@ from itertools import pairwise
 import pytest
 
 from conftest import Database
+from pqclock.loop import now
 from processes.admissions import by_key, most_at_once, most_in_a_window, read_runs
 from processes.fleet import Fleet, children_of, eventually
 from processes.test_workers import workers
 from store.gated import enqueue_gated, fuse, throttle
 
 APP = "processes.gated:app"
+BLOWN = """
+    SELECT blown_until, clock_timestamp() FROM pqclock.gate WHERE kind = 'fuse' AND blown_until > clock_timestamp()"""
 KEYS = [f"k{n}" for n in range(8)]
 RATE, CONCURRENCY = 10, 3
 
@@ -46,15 +49,15 @@ def test_no_window_is_exceeded_by_a_fleet_whose_workers_are_killed(fleet: Fleet,
     eventually(lambda: workers(database) == 4)
     backlog(database, 400, 0.1)
     chance, killed = random.Random(7), dict[int, float]()
-    begin = time.time()
-    while time.time() < begin + 15:
+    begin = now().timestamp()
+    while now().timestamp() < begin + 15:
         time.sleep(chance.uniform(0.5, 1.5))
         for pid in children_of(chance.choice(parents)):
             os.kill(pid, signal.SIGKILL)
-            killed[pid] = time.time()
-    quiet = time.time() + 3
+            killed[pid] = now().timestamp()
+    quiet = now().timestamp() + 3
     time.sleep(8)
-    end = time.time() - 0.5
+    end = now().timestamp() - 0.5
     runs = read_runs(fleet.folder, killed)
     for key, of_key in by_key(runs).items():
         grants = [run.granted for run in of_key]
@@ -63,3 +66,55 @@ def test_no_window_is_exceeded_by_a_fleet_whose_workers_are_killed(fleet: Fleet,
         used = [instant for instant in grants if quiet <= instant < end]
         assert len(used) >= 0.95 * RATE * (end - quiet), (key, len(used), max(b - a for a, b in pairwise(sorted(used))))
     assert set(by_key(runs)) == set(KEYS)
+
+
+def test_a_place_is_free_again_when_its_worker_was_killed(fleet: Fleet, database: Database) -> None:
+    throttle(database.session, "one", concurrency=1)
+    fleet.clock()
+    parents = [start(fleet, "*:2") for _ in range(2)]
+    eventually(lambda: workers(database) == 2)
+    enqueue_gated(database.session, "throttle:one", count=1, task="hit", args='{"key": "a", "seconds": 60}')
+    eventually(lambda: ran(fleet) == 1)
+    (log,) = fleet.folder.glob("runs-*.jsonl")
+    holder = int(log.stem.partition("-")[2])
+    enqueue_gated(database.session, "throttle:one", count=3, task="hit", args='{"key": "b"}', priority=-1)
+    os.kill(holder, signal.SIGKILL)
+    died = time.monotonic()
+    eventually(lambda: ran(fleet) >= 1 + 2 * 3)
+    assert time.monotonic() - died < 3.0
+    assert all(parent.poll() is None for parent in parents)
+
+
+@pytest.mark.timeout(120)
+def test_a_blown_fuse_lets_only_probes_through_and_heals_though_probes_are_killed(
+    fleet: Fleet, database: Database
+) -> None:
+    fuse(database.session, "api", cool_down="1 second", max_cool_down="1 second", probes=2)
+    fleet.clock()
+    for _ in range(3):
+        start(fleet, "*:8")
+    eventually(lambda: workers(database) == 3)
+    (fleet.folder / "broken").touch()
+    for key in KEYS:
+        args = f'{{"key": "{key}", "seconds": 0.3}}'
+        enqueue_gated(database.session, "fuse:api", count=10, task="risky", args=args)
+    blown: dict[float, float] = {}
+    killed: dict[int, float] = {}
+    end = time.monotonic() + 12
+    while time.monotonic() < end:
+        for until, seen in database.rows(BLOWN):
+            blown.setdefault(until.timestamp(), seen.timestamp())  # type: ignore[attr-defined]
+        probing = [int(f.stem.partition("-")[2]) for f in fleet.folder.glob("runs-*") if f.read_text().count("\n") % 2]
+        if len(blown) in (3, 6) and len(killed) < len(blown) // 3 and probing:
+            os.kill(probing[0], signal.SIGKILL)
+            killed[probing[0]] = now().timestamp()
+        time.sleep(0.01)
+    (fleet.folder / "broken").unlink()
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.job") == 0, within=30)
+    assert len(blown) >= 4 and len(killed) == 2
+    runs = read_runs(fleet.folder, killed)
+    for until, seen in blown.items():
+        assert not [run.granted for run in runs if seen < run.granted < until]
+    first_blown = min(blown.values())
+    healed = max(blown)
+    assert most_at_once([run for run in runs if first_blown < run.granted < healed]) <= 2

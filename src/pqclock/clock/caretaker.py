@@ -35,7 +35,7 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
 
 
 class PartitionKeeper:
-    """Makes and drops partitions beside the leader, in a thread with its own connection, which gives way to everybody."""
+    """Makes and drops partitions and forgets idle gates, beside the leader: on a connection that gives way to everybody."""
 
     def __init__(self, url: str, schema: str) -> None:
         self._url = url
@@ -65,6 +65,8 @@ class PartitionKeeper:
             return False
         try:
             made, dropped = partitions.maintain(session)
+            while gating.forget_gates(session, SLICE) == SLICE and not self._stopped.is_set():
+                pass
         except DatabaseError as error:
             self._failures += 1
             level = logging.WARNING if self._failures >= WARN_AFTER else logging.DEBUG

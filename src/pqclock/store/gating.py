@@ -68,3 +68,8 @@ def tidy(session: Session, most: int) -> int:
         row = session.run(statement, **params).fetchone()
         done += row[0] if row else 0
     return done
+
+
+def forget_gates(session: Session, most: int) -> int:
+    """Delete gates that have nothing to remember, at most a slice; gives their number."""
+    return session.run("gating.forget_gates", most=most).rowcount

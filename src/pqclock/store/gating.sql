@@ -54,3 +54,15 @@ old_successes AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM old_failures) + (SELECT count(*) FROM old_successes)
+
+-- name: forget_gates
+-- Throttles' and pauses' gates without anything to remember, a bounded slice: a new row would say the same.
+DELETE FROM {schema}.gate AS g
+WHERE g.id = ANY(ARRAY(
+    SELECT o.id FROM {schema}.gate AS o
+    WHERE o.kind <> 'fuse' AND o.opens_at IS NULL AND o.queues = '{}'
+      AND o.tat_ns < {schema}.to_ns(clock_timestamp() - interval '1 day')
+      AND coalesce(greatest(o.closed_until, o.reserved_until) < clock_timestamp(), true)
+      AND NOT EXISTS (SELECT FROM {schema}.slot AS s WHERE s.gate_id = o.id)
+      AND NOT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = o.id)
+    ORDER BY o.id LIMIT %(most)s FOR UPDATE SKIP LOCKED))

@@ -146,7 +146,7 @@ DECLARE
     arrivals record;
     paused_queues text[]; paused_tasks text[]; paused_labels text[];
     -- Lanes, in the order of their turns; those of a lane's gates are at lane_from to lane_to in lane_gates.
-    lanes uuid[]; lane_needs bigint[]; lane_queues text[]; lane_names text[]; was_parked boolean[];
+    lanes uuid[]; lane_needs bigint[]; lane_queues text[]; lane_names text[]; parked_on bigint[];
     lane_gates integer[]; gate_lanes integer[]; lane_from integer[]; lane_to integer[];
     parks integer[]; served boolean[]; open_lanes integer[];
     -- Gates, in the order of their ids.
@@ -201,9 +201,9 @@ BEGIN
             WHERE l.lane = n.lane FOR UPDATE SKIP LOCKED) AS l
     )
     SELECT array_agg(c.lane ORDER BY c.no), array_agg(c.units ORDER BY c.no), array_agg(c.queue ORDER BY c.no),
-           array_agg(c.gate_id IS NOT NULL ORDER BY c.no),
+           array_agg(c.gate_id ORDER BY c.no),
            ARRAY(SELECT DISTINCT unnest(u.gates) FROM chosen AS u)
-    INTO lanes, lane_needs, lane_queues, was_parked, lane_names FROM chosen AS c;
+    INTO lanes, lane_needs, lane_queues, parked_on, lane_names FROM chosen AS c;
     IF lanes IS NULL THEN
         again := arrivals.settled > 0;
         -- Whoever comes a moment too early comes again.
@@ -401,11 +401,11 @@ BEGIN
     WITH now_at AS MATERIALIZED (
         SELECT l.lane, l.served, CASE WHEN l.park > 0 THEN ids[l.park] END AS gate_id, h.priority,
                l.served AND h.priority IS NULL AS gone
-        FROM unnest(lanes, served, parks, was_parked) AS l (lane, served, park, parked)
+        FROM unnest(lanes, served, parks, parked_on) AS l (lane, served, park, parked_on)
         LEFT JOIN LATERAL (
             SELECT j.priority FROM {schema}.job AS j WHERE l.served AND j.lane = l.lane AND j.state = 'ready'
             ORDER BY j.priority, j.ready_seq LIMIT 1) AS h ON true
-        WHERE l.served OR l.park > 0 OR l.parked
+        WHERE l.served OR l.parked_on IS DISTINCT FROM CASE WHEN l.park > 0 THEN ids[l.park] END
     ),
     gone AS (
         DELETE FROM {schema}.lane AS l USING now_at AS a WHERE l.lane = a.lane AND a.gone RETURNING 1
