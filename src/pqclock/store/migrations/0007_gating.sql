@@ -49,7 +49,8 @@ $$;
 -- Makes lanes of what has arrived; gives how many arrivals were settled, and whether some had to be left for later.
 CREATE FUNCTION {schema}.admit_arrivals(most integer, OUT settled integer, OUT left_over boolean)
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     ids bigint[];
@@ -137,7 +138,8 @@ CREATE FUNCTION {schema}.claim_gated(
     given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT wakes timestamptz[]
 ) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     most constant integer := room + 5;
@@ -563,7 +565,8 @@ END $$;
 -- still hold their lease, and in the transaction that ends them. Gives the number of runs that still held it.
 CREATE FUNCTION {schema}.settle_gates(ends jsonb, given_now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 DECLARE
     jobs bigint[]; leases bigint[]; gate_ids bigint[] := '{}';
@@ -574,9 +577,10 @@ BEGIN
     SELECT array_agg(o.id ORDER BY o.id), array_agg(o.lease ORDER BY o.id), bool_or(o.granted IS NOT NULL), bool_or(o.cools)
     INTO jobs, leases, fused, cools FROM (
         SELECT j.id, j.lease, j.granted, w.cools IS NOT NULL AS cools
-        FROM jsonb_to_recordset(ends) AS w (id bigint, lease bigint, cools text)
-        JOIN {schema}.job AS j ON j.id = w.id AND j.lease = w.lease AND j.state = 'running'
-        ORDER BY j.id FOR UPDATE OF j
+        FROM (SELECT * FROM jsonb_to_recordset(ends) AS e (id bigint, lease bigint, cools text) ORDER BY e.id) AS w
+        CROSS JOIN LATERAL (
+            SELECT j.id, j.lease, j.granted FROM {schema}.job AS j
+            WHERE j.id = w.id AND j.lease = w.lease AND j.state = 'running' FOR UPDATE) AS j
     ) AS o;
     IF jobs IS NULL THEN
         RETURN 0;
