@@ -40,7 +40,9 @@ CURSORS = '[{"schedule_id": 7, "version": 1, "planned_from": "2026-11-22T12:00Z"
 NONE_BROKEN: dict[str, Any] = {"broken_ids": [], "broken_versions": []}
 
 HOT: list[tuple[str, dict[str, Any], str]] = [
-    ("jobs.claim_any", {**CLAIM, "excluded": []}, "job_claim_any"),
+    ("jobs.claim_any", CLAIM, "job_claim_any"),
+    ("jobs.claim_others", {**CLAIM, "excluded": ["q1"]}, "job_claim_any"),
+    ("jobs.claim_others", {**CLAIM, "excluded": ["q1"]}, "job_claim_queue"),
     ("jobs.claim_queues", {**CLAIM, "queues": ["q1", "q2"]}, "job_claim_queue"),
     ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW, "release": False}, "job_promote"),
     ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW, "release": True}, "job_release"),

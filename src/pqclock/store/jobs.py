@@ -133,10 +133,22 @@ def claim(
     """Take up to `limit` ready jobs of the pool's queues and these tasks, in order of priority and readiness."""
     common = {"tasks": list(tasks), "limit": limit, "worker_id": worker_id, "lease": lease, "now": now}
     if pool.queues is None:
-        jobs = session.fetch(ClaimedJob, "jobs.claim_any", excluded=list(pool.excluded), **common)
+        jobs = _claim_any(session, list(pool.excluded), common)
     else:
         jobs = session.fetch(ClaimedJob, "jobs.claim_queues", queues=list(pool.queues), **common)
     return sorted(jobs, key=lambda job: (job.priority, job.ready_seq))
+
+
+def _claim_any(session: Session, excluded: list[str], common: dict[str, Any]) -> list[ClaimedJob]:
+    """From all queues but the excluded and the paused ones, which are asked for only when they make a difference."""
+    if not excluded:
+        jobs = session.fetch(ClaimedJob, "jobs.claim_any", **common)
+        if jobs:
+            return jobs
+    paused = [name for (name,) in session.run("jobs.paused_queues", now=common["now"])]
+    if not excluded and not paused:
+        return []
+    return session.fetch(ClaimedJob, "jobs.claim_others", excluded=[*excluded, *paused], **common)
 
 
 def note_starts(session: Session, starts: Sequence[tuple[int, int, datetime]]) -> None:

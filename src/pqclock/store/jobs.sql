@@ -56,11 +56,20 @@ SELECT (SELECT count(*) FROM promoted) AS promoted,
 FROM (SELECT count(*) FROM woken) AS w
 
 -- name: claim_any
--- ready -> running for tasks this worker knows, in any queue but the excluded ones.
+-- ready -> running for tasks this worker knows, in all queues; nothing while any of them is paused: then claim_others does it.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+-- What is paused; null for nothing, so that it costs nothing, and the planner reckons with most of the jobs.
+paused AS MATERIALIZED (
+    SELECT array_agg(p.name) FILTER (WHERE p.kind = 'task') AS tasks,
+           array_agg(p.name) FILTER (WHERE p.kind = 'label') AS labels
+    FROM {schema}.pause AS p WHERE coalesce(p.paused_until > (SELECT now FROM moment), true)
+),
 chosen AS MATERIALIZED (
     SELECT j.id FROM {schema}.job AS j
-    WHERE j.state = 'ready' AND j.lane IS NULL AND j.task = ANY(%(tasks)s::text[]) AND j.queue <> ALL(%(excluded)s::text[])
+    WHERE NOT EXISTS (SELECT FROM {schema}.queue AS q WHERE q.paused_until > (SELECT now FROM moment))
+      AND j.state = 'ready' AND j.lane IS NULL AND j.task = ANY(%(tasks)s::text[])
+      AND ((SELECT tasks IS NULL FROM paused) OR j.task <> ALL((SELECT tasks FROM paused)::text[]))
+      AND ((SELECT labels IS NULL FROM paused) OR NOT j.labels && (SELECT labels FROM paused))
       AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
     ORDER BY j.priority, j.ready_seq LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -82,9 +91,93 @@ SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.atte
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
 FROM claimed AS j
 
+-- name: paused_queues
+SELECT q.name FROM {schema}.queue AS q WHERE q.paused_until > coalesce(%(now)s::timestamptz, clock_timestamp())
+
+-- name: claim_others
+-- ready -> running for tasks this worker knows, in all queues but these, whose jobs may be many, and first.
+WITH RECURSIVE moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+-- What is paused; null for nothing, so that it costs nothing, and the planner reckons with most of the jobs.
+paused AS MATERIALIZED (
+    SELECT array_agg(p.name) FILTER (WHERE p.kind = 'task') AS tasks,
+           array_agg(p.name) FILTER (WHERE p.kind = 'label') AS labels
+    FROM {schema}.pause AS p WHERE coalesce(p.paused_until > (SELECT now FROM moment), true)
+),
+-- Those at the front of all queues are looked through, up to a bound.
+front AS MATERIALIZED (
+    SELECT j.id, j.priority, j.ready_seq, j.queue, j.task, j.labels, j.expires_at FROM {schema}.job AS j
+    WHERE j.state = 'ready' AND j.lane IS NULL
+    ORDER BY j.priority, j.ready_seq LIMIT %(limit)s::bigint * 2 + 200
+),
+fronted AS MATERIALIZED (
+    SELECT f.id, f.priority, f.ready_seq FROM front AS f CROSS JOIN paused AS p
+    WHERE f.queue <> ALL(%(excluded)s::text[]) AND f.task = ANY(%(tasks)s::text[]) AND (p.tasks IS NULL OR f.task <> ALL(p.tasks))
+      AND (p.labels IS NULL OR NOT f.labels && p.labels)
+      AND (f.expires_at IS NULL OR f.expires_at > (SELECT now FROM moment))
+),
+-- Only when that was not enough: one step of the index to each of the other queues, over all that is left out.
+deeper AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM front) = %(limit)s::bigint * 2 + 200
+           AND (SELECT count(*) FROM fronted) < %(limit)s::bigint AS needed
+),
+other AS (
+    (SELECT j.queue FROM {schema}.job AS j
+     WHERE (SELECT needed FROM deeper) AND j.state = 'ready' AND j.lane IS NULL ORDER BY j.queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.queue FROM {schema}.job AS j
+            WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue > o.queue ORDER BY j.queue LIMIT 1)
+    FROM other AS o WHERE o.queue IS NOT NULL
+),
+heads AS MATERIALIZED (
+    SELECT f.id, f.priority, f.ready_seq FROM fronted AS f WHERE NOT (SELECT needed FROM deeper)
+    UNION ALL
+    SELECT h.id, h.priority, h.ready_seq
+    FROM other AS o CROSS JOIN LATERAL (
+        SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
+        WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = o.queue AND j.task = ANY(%(tasks)s::text[])
+          AND ((SELECT tasks IS NULL FROM paused) OR j.task <> ALL((SELECT tasks FROM paused)::text[]))
+          AND ((SELECT labels IS NULL FROM paused) OR NOT j.labels && (SELECT labels FROM paused))
+          AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
+        ORDER BY j.priority, j.ready_seq LIMIT %(limit)s::bigint * 2 + 50
+    ) AS h
+    WHERE o.queue <> ALL(%(excluded)s::text[])
+),
+-- Locked one after the other, as in claim_queues.
+chosen AS MATERIALIZED (
+    SELECT j.id
+    FROM (SELECT id FROM heads ORDER BY priority, ready_seq) AS h
+    CROSS JOIN LATERAL (
+        SELECT j.id FROM {schema}.job AS j
+        WHERE j.id = h.id AND j.state = 'ready' AND j.lane IS NULL FOR UPDATE SKIP LOCKED
+    ) AS j
+    LIMIT %(limit)s
+),
+claimed AS (
+    UPDATE {schema}.job AS j
+    SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
+        claimed_at = moment.now, started_at = NULL
+    FROM chosen, moment
+    WHERE j.id = chosen.id
+    RETURNING j.*
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING claimed AS c
+    WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
+)
+SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+       j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+       (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+FROM claimed AS j
+
 -- name: claim_queues
--- ready -> running for tasks this worker knows, in the named queues.
+-- ready -> running for tasks this worker knows, in the named queues that are not paused.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+-- What is paused; null for nothing, so that it costs nothing, and the planner reckons with most of the jobs.
+paused AS MATERIALIZED (
+    SELECT array_agg(p.name) FILTER (WHERE p.kind = 'task') AS tasks,
+           array_agg(p.name) FILTER (WHERE p.kind = 'label') AS labels
+    FROM {schema}.pause AS p WHERE coalesce(p.paused_until > (SELECT now FROM moment), true)
+),
 -- Heads are read without locks, since most of them stay: a lock on them would hide them from every other claim. They are
 -- more than are wanted, since other claims may have the first ones in their hands: many small ones, or one of the same
 -- size. With many more, the planner would rather read and sort the whole queue.
@@ -94,17 +187,21 @@ heads AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
         WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.task = ANY(%(tasks)s::text[])
+          AND ((SELECT tasks IS NULL FROM paused) OR j.task <> ALL((SELECT tasks FROM paused)::text[]))
+          AND ((SELECT labels IS NULL FROM paused) OR NOT j.labels && (SELECT labels FROM paused))
           AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
         ORDER BY j.priority, j.ready_seq LIMIT %(limit)s::bigint * 2 + 50
     ) AS h
+    WHERE NOT EXISTS (SELECT FROM {schema}.queue AS p WHERE p.name = q.name AND p.paused_until > (SELECT now FROM moment))
 ),
 -- Locked one after the other, in the order of the subquery, until there are enough: an ORDER BY beside the LIMIT could
--- lock them all first. The state is looked at again under the lock.
+-- lock them all first. State and lane are looked at again under the lock.
 chosen AS MATERIALIZED (
     SELECT j.id
     FROM (SELECT id FROM heads ORDER BY priority, ready_seq LIMIT %(limit)s::bigint * 2 + 50) AS h
     CROSS JOIN LATERAL (
-        SELECT j.id FROM {schema}.job AS j WHERE j.id = h.id AND j.state = 'ready' FOR UPDATE SKIP LOCKED
+        SELECT j.id FROM {schema}.job AS j
+        WHERE j.id = h.id AND j.state = 'ready' AND j.lane IS NULL FOR UPDATE SKIP LOCKED
     ) AS j
     LIMIT %(limit)s
 ),
