@@ -6,7 +6,7 @@ import logging
 import threading
 from datetime import timedelta
 
-from pqclock.store import gating, jobs, partitions, processes
+from pqclock.store import gating, jobs, partitions, pauses, processes
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
@@ -31,7 +31,8 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
         log.warning("job %s expired before it was started: it is discarded", job_id)
     processes.sweep(session, FORGET_PROCESS_AFTER)
     gating.tidy(session, SLICE)
-    return len(rescued) == SLICE or len(expired) == SLICE
+    holding = pauses.tidy(session)
+    return holding or len(rescued) == SLICE or len(expired) == SLICE
 
 
 class PartitionKeeper:

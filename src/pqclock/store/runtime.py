@@ -17,20 +17,18 @@ from pqclock.rules import ticks
 from pqclock.rules.applying import renamings, state_of
 from pqclock.rules.cron import Cron
 from pqclock.rules.files.findings import show
-from pqclock.rules.files.kinds import BadValue, Text
 from pqclock.rules.json_values import check_object
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.templates import compile_args, render
 from pqclock.store import jobs, schedules
-from pqclock.store.changing import ENDLESS, account, find, lock, lock_one, new_row, repeated, rewrite
+from pqclock.store.changing import account, find, lock, lock_one, new_row, repeated, rewrite
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
+from pqclock.store.pauses import checked_note, end_of_pause
 from pqclock.store.schedules import DueSchedule, KnownSchedule
 
 # The source of what no file declares.
 SOURCE = "api"
-
-_NOTE = Text("a text", 1000, lines=True)
 
 
 def put(session: Session, wanted: Sequence[Schedule], now: datetime | None = None) -> list[str]:
@@ -63,7 +61,7 @@ def pause(
     So are those that came due before, and were not planned yet since no clock ran. Of a schedule that is paused
     already, end and note are replaced. Raises UnknownSchedule.
     """
-    checked = _checked_note(key, note)
+    checked = checked_note(f"schedule {show(key)}", note)
     repeated(session, lambda: _pause(session, key, until, checked, now))
 
 
@@ -160,27 +158,10 @@ def _pause(
 ) -> None:
     row = lock_one(session, key)
     moment = schedules.database_now(session, now)
-    rewrite(session, [replace(row, paused_until=_end_of_pause(key, until, moment), note=note)], moment)
+    rewrite(
+        session, [replace(row, paused_until=end_of_pause(f"schedule {show(key)}", until, moment), note=note)], moment
+    )
     schedules.wake_clock(session)
-
-
-def _checked_note(key: str, note: str | None) -> str | None:
-    try:
-        return None if note is None else _NOTE.read(note)
-    except BadValue as error:
-        raise ArgumentError(f"schedule {show(key)}: note {error}") from None
-
-
-def _end_of_pause(key: str, until: datetime | timedelta | None, now: datetime) -> datetime:
-    if isinstance(until, datetime) and until.utcoffset() is None:
-        raise ArgumentError(f"schedule {show(key)}: until {until} must be a datetime with a timezone: add tzinfo")
-    try:
-        end = now + until if isinstance(until, timedelta) else until or ENDLESS
-    except OverflowError:
-        end = ENDLESS
-    if end <= now:
-        raise ArgumentError(f"schedule {show(key)}: a pause until {end.isoformat()} is over already: give a later end")
-    return end
 
 
 def _resume(session: Session, key: str, now: datetime | None) -> bool:

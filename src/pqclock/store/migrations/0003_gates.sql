@@ -137,7 +137,8 @@ CREATE TABLE {schema}.fuse_success (
     CONSTRAINT one_count_per_gate_and_span PRIMARY KEY (gate_id, span)
 ) WITH (fillfactor = 70);
 
--- Pauses of tasks and labels. Their waiting jobs get the gate of the pause, in slices; `seen_to` is how far that came.
+-- Pauses of tasks and labels. Their waiting jobs get the gate of the pause, in slices; `seen_to` is how far that came, and
+-- `walked_at` when it came to the end. What was in other hands then is met by the next walk, and until then by each claim.
 CREATE TABLE {schema}.pause (
     kind          text NOT NULL,
     name          text NOT NULL,
@@ -145,6 +146,7 @@ CREATE TABLE {schema}.pause (
     note          text,
     paused_at     timestamptz NOT NULL,
     seen_to       bigint,
+    walked_at     timestamptz,
     CONSTRAINT one_pause_per_kind_and_name PRIMARY KEY (kind, name),
     CONSTRAINT pause_kind_is_known CHECK (kind IN ('task', 'label'))
 );

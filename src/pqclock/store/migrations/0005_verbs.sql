@@ -1,5 +1,12 @@
 -- What other languages call, and the daily partitions.
 
+-- What waits for the same waits together: the lane of a job behind gates, null for one without any.
+CREATE FUNCTION {schema}.lane_of(queue text, task text, gates text[], units bigint) RETURNS uuid
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT md5(queue || chr(10) || task || chr(10) || units || chr(10) || array_to_string(gates, chr(10)))::uuid
+$$;
+
 -- The one way in for new jobs: call > the published task > the caller's own code > built-in. Ids rise in input order.
 CREATE FUNCTION {schema}.insert_jobs(
     tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
