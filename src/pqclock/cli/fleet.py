@@ -1,6 +1,9 @@
-"""`pqclock queues`, `tasks` and `processes`: where jobs wait, what can be run, and who runs it."""
+"""`pqclock queues`, `tasks`, `labels` and `processes`: where jobs wait, what can be run, and who runs it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
 
 import click
 
@@ -8,8 +11,10 @@ from pqclock.cli.lazy import DefaultGroup
 from pqclock.cli.moments import moment, relative
 from pqclock.cli.options import Asked, asking, paging
 from pqclock.cli.output import print_json, print_table, say
+from pqclock.cli.pausing import add_verbs
 from pqclock.cli.root import EXIT_CODES
 from pqclock.store import listings
+from pqclock.store.listing_rows import LabelRow, TaskRow
 
 
 @click.group(cls=DefaultGroup, default="list", epilog=EXIT_CODES)
@@ -55,7 +60,7 @@ def tasks() -> None:
 @paging
 @asking("database_url", "schema")
 def list_tasks(asked: Asked, limit: int, cursor: str | None) -> None:
-    """List published tasks with their defaults.
+    """List published tasks with their defaults, and their live jobs: those among the newest 100,000.
 
     \b
     Example:
@@ -69,15 +74,62 @@ def list_tasks(asked: Asked, limit: int, cursor: str | None) -> None:
     if asked.json:
         print_json("tasks", page.rows, page.next)
     elif page.rows:
-        columns = ("task", "queue", "priority", "attempts", "labels", "version", "published")
+        columns = ("task", "queue", "priority", "attempts", "labels", "version", "published", *_WAITING)
         rows = [
             (row.task, row.queue, row.priority, row.max_attempts, row.labels, row.code_version,
-             moment(row.published_at, now))
+             moment(row.published_at, now), *_waiting(row, now))
             for row in page.rows
         ]  # fmt: skip
         print_table(columns, rows, page.next)
+        _say_how_many(page.rows)
     else:
         say("no tasks: a worker publishes its tasks when it starts")
+
+
+@click.group(cls=DefaultGroup, default="list", epilog=EXIT_CODES)
+def labels() -> None:
+    """Labels of live jobs; without a verb they are listed."""
+
+
+@labels.command("list", epilog=EXIT_CODES)
+@paging
+@asking("database_url", "schema")
+def list_labels(asked: Asked, limit: int, cursor: str | None) -> None:
+    """List the labels of live jobs, those among the newest 100,000, and paused ones.
+
+    \b
+    Example:
+      pqclock labels
+    """
+    from pqclock.cli.connection import connected
+
+    with connected(asked.settings) as session, listings.reading(session):
+        page = listings.labels(session, after=cursor or "", limit=limit)
+        now = listings.now(session)
+    if asked.json:
+        print_json("labels", page.rows, page.next)
+    elif page.rows:
+        print_table(("label", *_WAITING), [(row.label, *_waiting(row, now)) for row in page.rows], page.next)
+        _say_how_many(page.rows)
+    else:
+        say("no labels: no live job has one")
+
+
+_WAITING = ("scheduled", "ready", "running", "paused until", "note")
+
+
+def _waiting(row: TaskRow | LabelRow, now: datetime) -> tuple[object, ...]:
+    return row.scheduled, row.ready, row.running, moment(row.paused_until, now), row.note
+
+
+def _say_how_many(rows: Sequence[TaskRow | LabelRow]) -> None:
+    if rows[0].at_least:
+        say(f"counted among the newest {listings.MOST_COUNTED:,} live jobs: there are more")
+
+
+add_verbs(queues, "queue", listings.queues)
+add_verbs(tasks, "task", listings.tasks)
+add_verbs(labels, "label", listings.labels)
 
 
 @click.command(epilog=EXIT_CODES)

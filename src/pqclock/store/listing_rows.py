@@ -141,7 +141,7 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """A task that a worker or an App has published."""
+    """A task that a worker or an App has published, or that is paused; `at_least`: not all live jobs were counted."""
 
     task: str
     queue: str | None
@@ -149,8 +149,27 @@ class TaskRow:
     max_attempts: int | None
     labels: list[str] | None
     arg_defaults: Any
-    code_version: str
-    published_at: datetime
+    code_version: str | None
+    published_at: datetime | None
+    paused_until: datetime | None
+    note: str | None
+    scheduled: int
+    ready: int
+    running: int
+    at_least: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A label of live jobs, or one that is paused; `at_least`: not all live jobs were counted."""
+
+    label: str
+    paused_until: datetime | None
+    note: str | None
+    scheduled: int
+    ready: int
+    running: int
+    at_least: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pqclock.store.listing_rows import (
     ComingTick,
     Failure,
     JobRow,
+    LabelRow,
     LeaderRow,
     Page,
     ProcessRow,
@@ -33,6 +34,8 @@ from pqclock.store.listing_rows import (
 READ_TIMEOUT = "10s"
 MAX_LIMIT = 1000
 MOST_DEFINITIONS = 10_000
+# By tasks and labels, so many of the newest live jobs are counted.
+MOST_COUNTED = 100_000
 _ATTEMPTS_SHOWN = 1000
 _LAST_ID = 2**63 - 1
 
@@ -122,14 +125,25 @@ def definitions(
     return session.run("listings.definitions", keys=None if keys is None else list(keys), limit=limit).fetchall()
 
 
-def queues(session: Session, *, after: str = "", limit: int = 50) -> Page[QueueRow]:
+def queues(session: Session, *, after: str = "", limit: int = 50, only: str | None = None) -> Page[QueueRow]:
     """Queues by name: what waits and runs in them."""
-    return _page(session.fetch(QueueRow, "listings.queues", after=after, limit=limit + 1), limit, lambda row: row.queue)
+    return _page(
+        session.fetch(QueueRow, "listings.queues", after=after, limit=limit + 1, only=only),
+        limit,
+        lambda row: row.queue,
+    )
 
 
-def tasks(session: Session, *, after: str = "", limit: int = 50) -> Page[TaskRow]:
-    """Published tasks by name."""
-    return _page(session.fetch(TaskRow, "listings.tasks", after=after, limit=limit + 1), limit, lambda row: row.task)
+def tasks(session: Session, *, after: str = "", limit: int = 50, only: str | None = None) -> Page[TaskRow]:
+    """Tasks by name that are published or paused, with their live jobs: counted among the newest 100,000 of all."""
+    rows = session.fetch(TaskRow, "listings.tasks", after=after, limit=limit + 1, only=only, most=MOST_COUNTED)
+    return _page(rows, limit, lambda row: row.task)
+
+
+def labels(session: Session, *, after: str = "", limit: int = 50, only: str | None = None) -> Page[LabelRow]:
+    """Labels by name that are paused or that live jobs have: those among the newest 100,000."""
+    rows = session.fetch(LabelRow, "listings.labels", after=after, limit=limit + 1, only=only, most=MOST_COUNTED)
+    return _page(rows, limit, lambda row: row.label)
 
 
 def processes(session: Session, *, after: int = 0, limit: int = 50) -> Page[ProcessRow]:

@@ -105,11 +105,49 @@ FROM {schema}.job_history AS h WHERE h.id = ANY(%(ids)s::bigint[]) AND h.finishe
 SELECT v.queue,
        CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note,
        v.scheduled, v.ready, v.running, v.oldest_ready_at
-FROM {schema}.queues AS v WHERE v.queue > %(after)s::text ORDER BY v.queue LIMIT %(limit)s
+FROM {schema}.queues AS v
+WHERE v.queue > %(after)s::text AND (%(only)s::text IS NULL OR v.queue = %(only)s::text)
+ORDER BY v.queue LIMIT %(limit)s
 
 -- name: tasks
-SELECT t.name AS task, t.queue, t.priority, t.max_attempts, t.labels, t.arg_defaults, t.code_version, t.published_at
-FROM {schema}.task AS t WHERE t.name > %(after)s::text ORDER BY t.name LIMIT %(limit)s
+-- Tasks that are published or paused. Their jobs are counted among the newest live ones, up to a bound.
+WITH live AS MATERIALIZED (SELECT j.task, j.state FROM {schema}.job AS j ORDER BY j.id DESC LIMIT %(most)s),
+counted AS MATERIALIZED (
+    SELECT l.task, count(*) FILTER (WHERE l.state = 'scheduled') AS scheduled,
+           count(*) FILTER (WHERE l.state = 'ready') AS ready, count(*) FILTER (WHERE l.state = 'running') AS running
+    FROM live AS l GROUP BY l.task
+),
+paused AS MATERIALIZED (
+    SELECT p.name, least(coalesce(p.paused_until, 'infinity'), timestamptz '9999-12-31 00:00:00Z') AS paused_until, p.note
+    FROM {schema}.pause AS p WHERE p.kind = 'task' AND coalesce(p.paused_until > now(), true)
+)
+SELECT n.name AS task, t.queue, t.priority, t.max_attempts, t.labels, t.arg_defaults, t.code_version, t.published_at,
+       p.paused_until, p.note, coalesce(c.scheduled, 0) AS scheduled, coalesce(c.ready, 0) AS ready,
+       coalesce(c.running, 0) AS running, (SELECT count(*) FROM live) = %(most)s AS at_least
+FROM (SELECT t.name FROM {schema}.task AS t UNION SELECT p.name FROM paused AS p) AS n
+LEFT JOIN {schema}.task AS t ON t.name = n.name
+LEFT JOIN paused AS p ON p.name = n.name
+LEFT JOIN counted AS c ON c.task = n.name
+WHERE n.name > %(after)s::text AND (%(only)s::text IS NULL OR n.name = %(only)s::text) ORDER BY n.name LIMIT %(limit)s
+
+-- name: labels
+-- Labels that are paused, or that the newest live jobs have, which are looked through up to a bound.
+WITH live AS MATERIALIZED (SELECT j.labels, j.state FROM {schema}.job AS j ORDER BY j.id DESC LIMIT %(most)s),
+counted AS MATERIALIZED (
+    SELECT u.label, count(*) FILTER (WHERE l.state = 'scheduled') AS scheduled,
+           count(*) FILTER (WHERE l.state = 'ready') AS ready, count(*) FILTER (WHERE l.state = 'running') AS running
+    FROM live AS l CROSS JOIN LATERAL unnest(l.labels) AS u (label) GROUP BY u.label
+),
+paused AS MATERIALIZED (
+    SELECT p.name, least(coalesce(p.paused_until, 'infinity'), timestamptz '9999-12-31 00:00:00Z') AS paused_until, p.note
+    FROM {schema}.pause AS p WHERE p.kind = 'label' AND coalesce(p.paused_until > now(), true)
+)
+SELECT n.label, p.paused_until, p.note, coalesce(c.scheduled, 0) AS scheduled, coalesce(c.ready, 0) AS ready,
+       coalesce(c.running, 0) AS running, (SELECT count(*) FROM live) = %(most)s AS at_least
+FROM (SELECT c.label FROM counted AS c UNION SELECT p.name FROM paused AS p) AS n
+LEFT JOIN paused AS p ON p.name = n.label
+LEFT JOIN counted AS c ON c.label = n.label
+WHERE n.label > %(after)s::text AND (%(only)s::text IS NULL OR n.label = %(only)s::text) ORDER BY n.label LIMIT %(limit)s
 
 -- name: processes
 SELECT v.id, v.kind, v.pid, v.host, v.leader, v.epoch, v.started_at, v.beat_at

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from pqclock.address import find_address
@@ -27,6 +26,7 @@ from pqclock.tasks.options import (
     check_task_name,
     refuse_later,
 )
+from pqclock.tasks.pausing import Labels, Queues, Tasks
 from pqclock.tasks.schedules import Schedules
 from pqclock.tasks.task import Task
 
@@ -53,9 +53,19 @@ class App:
         self._unsettled: set[str] = set()
 
     @property
-    def tasks(self) -> Mapping[str, Task[..., Any]]:
-        """The registered tasks by name, read-only."""
-        return MappingProxyType(self._tasks)
+    def tasks(self) -> Tasks:
+        """The registered tasks by name, a read-only mapping; and list, pause and resume of published ones."""
+        return Tasks(self._tasks, self._connections)
+
+    @property
+    def queues(self) -> Queues:
+        """Queues: list, pause, resume."""
+        return Queues(self._connections)
+
+    @property
+    def labels(self) -> Labels:
+        """Labels of jobs: list, pause, resume."""
+        return Labels(self._connections)
 
     @property
     def schedules(self) -> Schedules:
