@@ -9,6 +9,7 @@
     ├── UnknownTask (LookupError)         a task name that nobody registered
     ├── UnknownJob (LookupError)          a job id that the database does not have (any more)
     ├── UnknownSchedule (LookupError)     a schedule key that the database does not have
+    ├── UnknownGate (LookupError)         a gate that no job has met and no rule declares
     ├── JobFailed                         `JobHandle.result()` of a job that did not succeed
     ├── JobNotFinished (TimeoutError)     `JobHandle.wait()` or `.result()` came too early
     ├── DatabaseUnreachable               no connection, or none in time               (exit code 3)
@@ -86,6 +87,12 @@ class UnknownSchedule(PqclockError, LookupError):
     """A schedule key that the database does not have."""
 
     code = "unknown_schedule"
+
+
+class UnknownGate(PqclockError, LookupError):
+    """The reference of a gate that no job has met, and whose rule nobody has declared."""
+
+    code = "unknown_gate"
 
 
 class JobFailed(PqclockError):

@@ -29,6 +29,10 @@ _STYLES = {
     "cancelled": "yellow",
     "discarded": "yellow",
     "paused": "yellow",
+    "waiting": "yellow",
+    "blown": "red",
+    "half open": "yellow",
+    "undeclared": "red",
 }
 
 

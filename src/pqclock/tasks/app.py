@@ -16,6 +16,7 @@ from pqclock.store.database import check_schema_name
 from pqclock.store.jobs import JobResult, NewJob, insertion, parse_result
 from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections, Place, Rows, Step
+from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.options import (
     TaskOptions,
@@ -56,6 +57,11 @@ class App:
     def tasks(self) -> Tasks:
         """The registered tasks by name, a read-only mapping; and list, pause and resume of published ones."""
         return Tasks(self._tasks, self._connections)
+
+    @property
+    def gates(self) -> Gates:
+        """Throttles and fuses by key: list, show, blow, reset, cool."""
+        return Gates(self._connections)
 
     @property
     def queues(self) -> Queues:

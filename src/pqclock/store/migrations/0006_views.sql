@@ -54,6 +54,8 @@ CREATE VIEW {schema}.gates AS
 SELECT g.rule, g.kind, g.key,
        CASE WHEN g.blown_until > now() THEN 'blown'
             WHEN greatest(g.closed_until, g.reserved_until, g.opens_at) > now() THEN 'waiting'
+            -- Until a job ends, or a rule is declared: nobody knows when.
+            WHEN g.opens_at IS NULL AND EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = g.id) THEN 'waiting'
             ELSE 'open' END AS state,
        (SELECT count(*) FROM {schema}.slot AS s WHERE s.gate_id = g.id) AS running,
        (SELECT count(*) FROM {schema}.lane AS l WHERE l.gate_id = g.id) AS waiting,
