@@ -34,6 +34,7 @@ ENTRIES = {
         "Schedules: list, show, put, remove, pause, resume, trigger, backfill.",
     ),
     "jobs": Entry(_LOOK, "pqclock.cli.jobs:jobs", "Jobs: list, show."),
+    "explain": Entry(_LOOK, "pqclock.cli.explaining:explain", "Why a job is not running, and until when."),
     "queues": Entry(_LOOK, "pqclock.cli.fleet:queues", "Queues: list, pause, resume."),
     "tasks": Entry(_LOOK, "pqclock.cli.fleet:tasks", "Published tasks: list, pause, resume."),
     "labels": Entry(_LOOK, "pqclock.cli.fleet:labels", "Labels of jobs: list, pause, resume."),

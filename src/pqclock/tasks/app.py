@@ -18,6 +18,7 @@ from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections, Place, Rows, Step
 from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
+from pqclock.tasks.jobs import Jobs
 from pqclock.tasks.options import (
     TaskOptions,
     check_labels,
@@ -57,6 +58,11 @@ class App:
     def tasks(self) -> Tasks:
         """The registered tasks by name, a read-only mapping; and list, pause and resume of published ones."""
         return Tasks(self._tasks, self._connections)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs: list, explain."""
+        return Jobs(self._connections)
 
     @property
     def gates(self) -> Gates:

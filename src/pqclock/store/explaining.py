@@ -1,0 +1,36 @@
+"""What there is to know of a job that does not run: read in one look, judged by `rules.explaining`."""
+
+from __future__ import annotations
+
+from pqclock.errors import UnknownJob
+from pqclock.rules import explaining
+from pqclock.rules.explaining import MOST_AHEAD, Explanation, GateFacts, LiveJob, PauseFacts
+from pqclock.store import listings
+from pqclock.store.database import Session
+from pqclock.store.jobs import LEASE_LENGTH
+
+_LAST_ID = 2**63 - 1
+
+
+def explain(session: Session, job_id: int) -> Explanation:
+    """Why the job is not running, and until when; call it inside of `listings.reading`. Raises UnknownJob.
+
+    It reads the job, its gates, and a bounded part of what goes before it, whatever waits behind the same gates.
+    """
+    known = 0 <= job_id <= _LAST_ID
+    found = session.fetch(LiveJob, "explaining.job", id=job_id, most=MOST_AHEAD) if known else []
+    if not found:
+        return _ended(session, job_id)
+    job = found[0]
+    gates = session.fetch(GateFacts, "explaining.gates", names=job.gates or [], units=job.units or 1)
+    pauses = session.fetch(PauseFacts, "explaining.pauses", task=job.task, labels=job.labels)
+    workers = [doing for (doing,) in session.run("explaining.workers", lease_length=LEASE_LENGTH)]
+    return explaining.explain(job, gates, pauses, workers, listings.now(session))
+
+
+def _ended(session: Session, job_id: int) -> Explanation:
+    found = listings.job(session, job_id)
+    if found is None:
+        raise UnknownJob(f"the database has no job {job_id}, or not any more: see `pqclock jobs list`")
+    job, _ = found
+    return explaining.ended(job.id, job.state, job.task, job.queue, job.error)
