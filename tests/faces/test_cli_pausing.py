@@ -65,6 +65,15 @@ def test_labels_of_live_jobs_are_listed_in_pages(job: int, listed: Command) -> N
     assert list(second["labels"][0]) == list(listing_rows.LabelRow.__slots__)
 
 
+def test_pauses_are_in_the_status(job: int, listed: Command) -> None:
+    assert listed("status", "--json").json["status"][0]["pauses"] == []
+    for noun, name in NAMES.items():
+        listed(noun, "pause", name, "--note", "moved")
+    found = listed("status", "--json").json["status"][0]["pauses"]
+    assert [(row["kind"], row["name"]) for row in found] == [("label", "finance"), ("queue", "mice"), ("task", "mail")]
+    assert "for ever" in listed("status").out
+
+
 def test_no_labels(listed: Command) -> None:
     assert listed("labels").err == "no labels: no live job has one\n"
 

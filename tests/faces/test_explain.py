@@ -63,7 +63,7 @@ def test_five_gates_three_of_them_closed(working: Database, listed: Command) -> 
     assert (found["starts"], found["starts_at"]) == ("at", latest.isoformat().replace("+00:00", "Z"))
     text = listed("explain", str(job)).out
     assert f"job {job} of task mail waits in the queue default" in text
-    assert "the fuse c for k is closed: until" in text and "(note: 429)" in text
+    assert "the fuse c for k is closed, until" in text and "(note: 429)" in text
     assert "earliest start: " in text and ("in 59m" in text or "in 1h" in text)
     assert claim(working.session, now=latest - timedelta(microseconds=1)).jobs == []
     assert [one.id for one in claim(working.session, now=latest).jobs] == [job]
@@ -122,7 +122,7 @@ def test_no_worker_and_no_such_job(database: Database, listed: Command) -> None:
     (job,) = enqueue(database.session, new(run_at=NOW + 365 * 24 * 50 * HOUR))
     text = listed("explain", str(job)).out
     assert (
-        "it is to run later: until" in text and "no worker is alive" in text and "has published the task mail" in text
+        "it waits for its time, until" in text and "no worker is alive" in text and "has published the task mail" in text
     )
     done = listed("explain", "4711")
     assert done.code == 1 and "the database has no job 4711" in done.err

@@ -99,7 +99,7 @@ def test_the_latest_instant_counts() -> None:
 
 def test_scheduled_and_held() -> None:
     job = replace(JOB, state="scheduled", run_at=NOW + MINUTE, gates=None, error="OSError: no\nmore")
-    assert only(told(job)) == ("scheduled", "it is to run later after: OSError: no", NOW + MINUTE, False)
+    assert only(told(job)) == ("scheduled", "it waits for its next attempt, after OSError: no", NOW + MINUTE, False)
     found = told(replace(job, held=True, held_by=3, schedule_key="nightly"))
     assert only(found)[1] == "the schedule nightly lets one job run at a time: it waits until job 3 has ended"
     assert (found.starts, found.reasons[0].jobs, found.ahead_in) == ("unknown", (3,), None)

@@ -59,7 +59,7 @@ def _reason(reason: Reason, now: datetime) -> str:
         more = ", ..." if len(reason.jobs) > _JOBS_NAMED else ""
         text = f"{text} ({', '.join(f'job {job}' for job in reason.jobs[:_JOBS_NAMED])}{more})"
     if reason.until is not None:
-        text = f"{text}: until {'about ' if reason.estimate else ''}{moment(reason.until, now)}"
+        text = f"{text}, until {'about ' if reason.estimate else ''}{moment(reason.until, now)}"
     return f"{text} (note: {reason.note})" if reason.note else text
 
 

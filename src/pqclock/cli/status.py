@@ -81,6 +81,9 @@ def parts(seen: Status) -> list[RenderableType]:
     if seen.queues:
         rows = [(q.queue, q.scheduled, q.ready, q.running, _waited(q.oldest_ready_at, seen.now)) for q in seen.queues]
         shown += [heading("queues"), table(("queue", "scheduled", "ready", "running", "oldest ready"), rows)]
+    if seen.pauses:
+        paused = [(one.kind, one.name, moment(one.paused_until, seen.now), one.note) for one in seen.pauses]
+        shown += [heading("paused"), table(("kind", "name", "until", "note"), paused)]
     if seen.coming:
         shown += [
             heading("next ticks"),

@@ -171,8 +171,9 @@ def _timing(job: LiveJob) -> Iterator[Reason]:
             jobs=() if job.held_by is None else (job.held_by,),
         )  # fmt: skip
     elif job.state == "scheduled":
-        again = f" after: {job.error.strip().partition(chr(10))[0]}" if job.error else ""
-        yield Reason("scheduled", f"it is to run later{again}", until=job.run_at)
+        error = (job.error or "").strip().partition("\n")[0]
+        text = f"it waits for its next attempt, after {error}" if error else "it waits for its time"
+        yield Reason("scheduled", text, until=job.run_at)
 
 
 def _pauses(job: LiveJob, pauses: list[PauseFacts]) -> Iterator[Reason]:

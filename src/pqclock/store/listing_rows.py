@@ -219,6 +219,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRow:
+    """A queue, task or label that is paused now."""
+
+    kind: str
+    name: str
+    paused_until: datetime
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything at one instant, `now` by the database's clock."""
 
@@ -228,3 +238,4 @@ class Status:
     queues: list[QueueRow]
     coming: list[ComingTick]
     failures: list[Failure]
+    pauses: list[PauseRow]

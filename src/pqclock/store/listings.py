@@ -23,6 +23,7 @@ from pqclock.store.listing_rows import (
     LabelRow,
     LeaderRow,
     Page,
+    PauseRow,
     ProcessRow,
     QueueRow,
     ScheduleRow,
@@ -161,6 +162,7 @@ def status(session: Session, some: int = 5) -> Status:
         queues=queues(session, limit=MAX_LIMIT).rows,
         coming=session.fetch(ComingTick, "listings.coming", limit=some),
         failures=session.fetch(Failure, "listings.failures", limit=some),
+        pauses=session.fetch(PauseRow, "listings.pauses", limit=MAX_LIMIT),
     )
 
 

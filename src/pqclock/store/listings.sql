@@ -149,6 +149,15 @@ LEFT JOIN paused AS p ON p.name = n.label
 LEFT JOIN counted AS c ON c.label = n.label
 WHERE n.label > %(after)s::text AND (%(only)s::text IS NULL OR n.label = %(only)s::text) ORDER BY n.label LIMIT %(limit)s
 
+-- name: pauses
+-- What is paused now: queues, tasks and labels.
+SELECT kind, name, least(paused_until, timestamptz '9999-12-31 00:00:00Z') AS paused_until, note FROM (
+    SELECT 'queue' AS kind, q.name, q.paused_until, q.note FROM {schema}.queue AS q
+    UNION ALL
+    SELECT p.kind, p.name, coalesce(p.paused_until, 'infinity'), p.note FROM {schema}.pause AS p
+) AS u
+WHERE paused_until > now() ORDER BY kind, name LIMIT %(limit)s
+
 -- name: processes
 SELECT v.id, v.kind, v.pid, v.host, v.leader, v.epoch, v.started_at, v.beat_at
 FROM {schema}.processes AS v WHERE v.id > %(after)s::bigint ORDER BY v.id LIMIT %(limit)s
