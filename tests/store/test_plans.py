@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pqclock.alarms import LATE
 from pqclock.clock.caretaker import SLICE
 from pqclock.clock.leader import PROMOTE_SLICE
+from pqclock.rules.explaining import MOST_AHEAD
 from pqclock.store.database import query
 from pqclock.store.jobs import CRASH_LIMIT, LEASE_LENGTH
+from pqclock.store.pauses import HELD_AT_ONCE, SEEN_AT_ONCE
 from store.samples import DAY, MINUTE, NOW
 
 if TYPE_CHECKING:
@@ -53,6 +55,13 @@ HOT: list[tuple[str, dict[str, Any], str]] = [
     ("schedules.due", {"before": NOW + DAY, "limit": 200, "ahead": MINUTE, **NONE_BROKEN}, "schedule_plan"),
     ("schedules.earliest", NONE_BROKEN, "schedule_plan"),
     ("schedules.insert_ticks", {"epoch": 1, "cursors": CURSORS, "entries": "[]", "now": NOW}, "schedule_pkey"),
+    ("explaining.job", {"id": 7, "most": MOST_AHEAD}, "job_claim_queue"),
+    ("explaining.job", {"id": 7, "most": MOST_AHEAD}, "job_claim_lane"),
+    (
+        "pauses.hold",
+        {"again_after": MINUTE, "most_seen": SEEN_AT_ONCE, "most_held": HELD_AT_ONCE, "now": NOW},
+        "job_pkey",
+    ),
     ("leadership.pulse", {"late": LATE}, "schedule_plan"),
 ]
 
