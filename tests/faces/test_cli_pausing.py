@@ -50,6 +50,11 @@ def test_pause_and_resume(noun: str, job: int, listed: Command) -> None:
 
 
 @pytest.mark.parametrize("noun", NAMES)
+def test_a_name_that_no_job_has_is_told(noun: str, job: int, listed: Command) -> None:
+    assert listed(noun, "pause", "mcie", "--for", "1h").err == f"{noun[:-1]} mcie: paused (no live job has it)\n"
+
+
+@pytest.mark.parametrize("noun", NAMES)
 def test_bad_pauses(noun: str, listed: Command) -> None:
     assert listed(noun, "pause", "a", "--for", "2h", "--until", "2090-01-01").code == 2
     assert "over already" in listed(noun, "pause", "a", "--until", "2020-01-01").err

@@ -122,7 +122,9 @@ def test_no_worker_and_no_such_job(database: Database, listed: Command) -> None:
     (job,) = enqueue(database.session, new(run_at=NOW + 365 * 24 * 50 * HOUR))
     text = listed("explain", str(job)).out
     assert (
-        "it waits for its time, until" in text and "no worker is alive" in text and "has published the task mail" in text
+        "it waits for its time, until" in text
+        and "no worker is alive" in text
+        and "has published the task mail" in text
     )
     done = listed("explain", "4711")
     assert done.code == 1 and "the database has no job 4711" in done.err

@@ -18,8 +18,8 @@ JOB = LiveJob(
     None,
 )  # fmt: skip
 GATE = GateFacts(
-    "throttle:stripe:a", "throttle", "stripe", "a", "active", None, None, 0, None, [], None, None, None, None, None, None,
-    None, None,
+    "throttle:stripe:a", "throttle", "stripe", "a", "active", None, None, 0, None, [], None, None, None, None, None, False,
+    None, None, None,
 )  # fmt: skip
 RATED: dict[str, Any] = {"rate": 60, "per": MINUTE, "burst": 1, "interval": timedelta(seconds=1)}
 
@@ -84,6 +84,8 @@ def test_more_units_than_the_rate_never_start() -> None:
 
 def test_its_place_in_the_lane_counts_with_a_rate() -> None:
     gate = replace(GATE, **RATED, due_at=NOW + MINUTE)
+    assert told(JOB, gate).estimate is False
+    assert told(JOB, replace(gate, shared=True)).estimate is True
     found = told(replace(JOB, ahead=30, units=2), gate)
     assert (found.starts, found.starts_at, found.estimate) == ("at", NOW + 2 * MINUTE, True)
     assert (found.ahead, found.ahead_in) == (30, "lane")

@@ -41,7 +41,10 @@ def add_verbs(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) ->
         if asked.json:
             print_json(f"{kind}s", rows)
         else:
-            say(f"{kind} {name}: paused" + ("" if end else f"; `pqclock {kind}s resume` ends it"))
+            ending = "" if end else f"; `pqclock {kind}s resume` ends it"
+            # Any name can be paused, before there is anything: a slip of the pen should show.
+            unknown = "" if any(row.scheduled or row.ready or row.running for row in rows) else " (no live job has it)"
+            say(f"{kind} {name}: paused{unknown}{ending}")
 
     @group.command("resume", help=_RESUME.format(kind=kind), epilog=EXIT_CODES)
     @click.argument("name", type=TEXT)

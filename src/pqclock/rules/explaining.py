@@ -42,8 +42,11 @@ class LiveJob:
 
 @dataclass(frozen=True, slots=True)
 class GateFacts:
-    """How one of its gates stands. `places` is how many may run, None where nobody counts; `due_at` when its rate allows
-    the job, None when that is so now."""
+    """How one of its gates stands.
+
+    `places` is how many may run, None where nobody counts; `due_at` when its rate allows the job, None when that is so
+    now; `shared` tells whether several lanes wait for it.
+    """
 
     gate: str
     kind: str
@@ -60,6 +63,7 @@ class GateFacts:
     burst: int | None
     interval: timedelta | None
     due_at: datetime | None
+    shared: bool
     failed_at: datetime | None
     failure: str | None
     note: str | None
@@ -267,5 +271,5 @@ def _rate(job: LiveJob, gate: GateFacts, name: str) -> Reason | None:
         return None
     text = f"{name} has let its {words} start"
     if job.state != "ready" or not job.ahead:
-        return Reason("rate", text, until=due_at)
+        return Reason("rate", text, until=due_at, estimate=gate.shared)
     return Reason("rate", text, until=due_at + job.ahead * units * gate.interval, estimate=True)

@@ -38,6 +38,7 @@ SELECT n.name AS gate, n.kind, n.rule, n.key, r.state AS declared,
        ARRAY(SELECT s.job_id FROM {schema}.slot AS s WHERE s.gate_id = g.id ORDER BY s.job_id LIMIT 10) AS running_jobs,
        r.rate, r.per, r.burst, r.interval_ns / 1000 * interval '1 microsecond' AS interval,
        CASE WHEN {schema}.from_ns(d.due_ns) > clock_timestamp() THEN {schema}.from_ns(d.due_ns) END AS due_at,
+       (SELECT count(*) = 2 FROM (SELECT FROM {schema}.lane AS l WHERE l.gate_id = g.id LIMIT 2) AS c) AS shared,
        f.failed_at, concat_ws(': ', f.error_type, split_part(ltrim(f.error, E' \t\r\n'), E'\n', 1)) AS failure, g.note
 FROM (SELECT u.name, split_part(u.name, ':', 1) AS kind, split_part(u.name, ':', 2) AS rule,
              substr(u.name, length(split_part(u.name, ':', 1)) + length(split_part(u.name, ':', 2)) + 3) AS key

@@ -1,9 +1,7 @@
 -- name: pause_queue
--- Gives whether anything was ever known of such a queue.
-INSERT INTO {schema}.queue AS q (name, paused_until, note)
+INSERT INTO {schema}.queue (name, paused_until, note)
 VALUES (%(name)s, coalesce(%(until)s::timestamptz, 'infinity'), %(note)s)
 ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until, note = excluded.note
-RETURNING xmax <> 0 OR EXISTS (SELECT FROM {schema}.job AS j WHERE j.queue = q.name)
 
 -- name: resume_queue
 -- Gives whether it was paused.
@@ -17,12 +15,11 @@ woken AS MATERIALIZED (
 SELECT coalesce(r.was_paused, false) FROM resumed AS r, (SELECT count(*) FROM woken) AS w
 
 -- name: pause
--- Its waiting jobs are looked through from the beginning, unless it is paused already.
-INSERT INTO {schema}.pause AS p (kind, name, paused_until, note, paused_at)
+-- Its waiting jobs are looked through from the beginning.
+INSERT INTO {schema}.pause (kind, name, paused_until, note, paused_at)
 VALUES (%(kind)s, %(name)s, %(until)s, %(note)s, coalesce(%(now)s::timestamptz, clock_timestamp()))
 ON CONFLICT (kind, name) DO UPDATE SET paused_until = excluded.paused_until, note = excluded.note,
     paused_at = excluded.paused_at, seen_to = NULL, walked_at = NULL
-RETURNING xmax <> 0
 
 -- name: resume
 DELETE FROM {schema}.pause AS p WHERE p.kind = %(kind)s AND p.name = %(name)s
