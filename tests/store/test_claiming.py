@@ -250,3 +250,25 @@ def test_many_claims_at_once_grant_no_more_than_the_rules_allow(database: Databa
     assert len({job_id for _, job_id in grants}) == len(grants) > 100
     for first, last in zip(instants, instants[100:], strict=False):
         assert last - first >= SECOND
+
+
+def test_more_units_than_the_rate_never_start_and_hold_up_nobody(database: Database) -> None:
+    throttle(database.session, "quota", rate=5, per="1 second")
+    enqueue_gated(database.session, "throttle:quota", units=6, task="large", priority=-1)
+    enqueue_gated(database.session, "throttle:quota", count=3)
+    started = [
+        job.task
+        for n in range(20)
+        for job in claim(database.session, now=NOW + n * MINUTE, tasks=("mail", "large")).jobs
+    ]
+    assert started == ["mail"] * 3
+
+
+def test_lanes_of_a_paused_task_are_parked_on_its_pause(database: Database) -> None:
+    enqueue_gated(database.session, "pause:task:mail", count=3)
+    database.session.conn.execute(
+        "INSERT INTO pqclock.pause VALUES ('task', 'mail', %s, NULL, %s)", [NOW + SECOND, NOW]
+    )
+    assert claim(database.session).wakes == [NOW + SECOND]
+    assert database.value("SELECT count(*) FROM pqclock.lane WHERE gate_id IS NOT NULL") == 1
+    assert len(claim(database.session, now=NOW + SECOND).jobs) == 3

@@ -18,7 +18,7 @@ AS $$ SELECT timestamptz '1970-01-01 00:00Z' + ((ns + 999) / 1000)::double preci
 -- removed opens them.
 CREATE FUNCTION {schema}.gate_standings(ids bigint[], moment timestamptz) RETURNS TABLE (
     gate_id bigint, name text, kind text, closed boolean, closed_to timestamptz, places bigint, takes_slot boolean,
-    tat_ns bigint, interval_ns bigint, burst bigint, epoch bigint, waited boolean
+    tat_ns bigint, interval_ns bigint, burst bigint, rate bigint, epoch bigint, waited boolean
 )
 LANGUAGE sql STABLE
 AS $$
@@ -26,7 +26,7 @@ AS $$
            CASE WHEN c.closed THEN nullif(c.closed_to, 'infinity') END,
            t.places - (SELECT count(*) FROM {schema}.slot AS s WHERE t.places IS NOT NULL AND s.gate_id = g.id),
            t.places IS NOT NULL,
-           g.tat_ns, r.interval_ns, r.burst, g.epoch, g.queues <> '{}'
+           g.tat_ns, r.interval_ns, r.burst, r.rate, g.epoch, g.queues <> '{}'
     FROM {schema}.gate AS g
     LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule AND r.state = 'active'
     LEFT JOIN {schema}.pause AS p ON g.kind = 'pause' AND p.kind = g.rule AND p.name = g.key
@@ -153,7 +153,7 @@ DECLARE
     parks integer[]; served boolean[]; open_lanes integer[];
     -- Gates, in the order of their ids.
     ids bigint[]; names text[]; closed boolean[]; opens bigint[]; places bigint[]; slots boolean[];
-    tats bigint[]; intervals bigint[]; bursts bigint[]; fuses boolean[]; epochs bigint[]; waited boolean[];
+    tats bigint[]; intervals bigint[]; bursts bigint[]; rates bigint[]; fuses boolean[]; epochs bigint[]; waited boolean[];
     touched boolean[]; reserved bigint[];
     job_ids bigint[]; job_lanes integer[]; job_levels smallint[]; free_levels smallint[];
     grants bigint[] := '{}'; grant_lanes integer[] := '{}'; grant_fuses text[] := '{}';
@@ -170,7 +170,8 @@ BEGIN
     INTO paused_tasks, paused_labels
     FROM {schema}.pause AS p WHERE coalesce(p.paused_until > moment, true);
 
-    -- Lanes that are open, and those that wait for a gate whose time has come.
+    -- Lanes that are open, and those that wait for a gate whose time has come. A lane of a paused task that has no gate for
+    -- that yet is left alone; the others can be parked.
     WITH due AS MATERIALIZED (
         SELECT g.id FROM {schema}.gate AS g
         WHERE g.opens_at <= moment AND (in_queues IS NULL OR g.queues && in_queues)
@@ -180,18 +181,20 @@ BEGIN
     near AS MATERIALIZED (
         SELECT l.* FROM unnest(in_queues) AS q (name) CROSS JOIN LATERAL (
             SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
-            WHERE l.gate_id IS NULL AND l.queue = q.name AND l.task = ANY(tasks) AND l.task <> ALL(paused_tasks)
+            WHERE l.gate_id IS NULL AND l.queue = q.name AND l.task = ANY(tasks)
+              AND (l.task <> ALL(paused_tasks) OR 'pause:task:' || l.task = ANY(l.gates))
             ORDER BY l.priority, l.turn LIMIT most) AS l
         WHERE q.name <> ALL(paused_queues)
         UNION ALL
         (SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
          WHERE in_queues IS NULL AND l.gate_id IS NULL AND l.queue <> ALL(but_queues || paused_queues)
-           AND l.task = ANY(tasks) AND l.task <> ALL(paused_tasks)
+           AND l.task = ANY(tasks) AND (l.task <> ALL(paused_tasks) OR 'pause:task:' || l.task = ANY(l.gates))
          ORDER BY l.priority, l.turn LIMIT most)
         UNION ALL
         SELECT l.* FROM due AS d CROSS JOIN LATERAL (
             SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
-            WHERE l.gate_id = d.id AND l.task = ANY(tasks) AND l.task <> ALL(paused_tasks)
+            WHERE l.gate_id = d.id AND l.task = ANY(tasks)
+              AND (l.task <> ALL(paused_tasks) OR 'pause:task:' || l.task = ANY(l.gates))
               AND l.queue <> ALL(but_queues || paused_queues) AND (in_queues IS NULL OR l.queue = ANY(in_queues))
             ORDER BY l.priority, l.turn LIMIT most) AS l
     ),
@@ -227,10 +230,12 @@ BEGIN
            array_agg(s.closed ORDER BY s.gate_id), array_agg({schema}.to_ns(s.closed_to) ORDER BY s.gate_id),
            array_agg(s.places ORDER BY s.gate_id), array_agg(s.takes_slot ORDER BY s.gate_id),
            array_agg(s.tat_ns ORDER BY s.gate_id), array_agg(s.interval_ns ORDER BY s.gate_id),
-           array_agg(s.burst ORDER BY s.gate_id), array_agg(s.kind = 'fuse' ORDER BY s.gate_id),
+           array_agg(s.burst ORDER BY s.gate_id), array_agg(s.rate ORDER BY s.gate_id),
+           array_agg(s.kind = 'fuse' ORDER BY s.gate_id),
            array_agg(s.epoch ORDER BY s.gate_id), array_agg(s.waited ORDER BY s.gate_id),
            array_agg(s.waited ORDER BY s.gate_id), array_agg(NULL::bigint)
-    INTO ids, names, closed, opens, places, slots, tats, intervals, bursts, fuses, epochs, waited, touched, reserved
+    INTO ids, names, closed, opens, places, slots, tats, intervals, bursts, rates, fuses, epochs, waited, touched,
+         reserved
     FROM {schema}.gate_standings(ids, moment) AS s;
     SELECT array_agg(g.no ORDER BY o.no, g.no), array_agg(o.no ORDER BY o.no, g.no) INTO lane_gates, gate_lanes
     FROM unnest(lanes) WITH ORDINALITY AS o (lane, no) JOIN {schema}.lane AS l ON l.lane = o.lane
@@ -261,7 +266,11 @@ BEGIN
             FOR k IN lane_from[i] .. lane_to[i] LOOP
                 x := lane_gates[k];
                 rank := 0;
-                IF closed[x] THEN
+                IF lane_needs[i] > rates[x] THEN
+                    -- No window would ever hold them.
+                    rank := 3;
+                    first_ns := NULL;
+                ELSIF closed[x] THEN
                     rank := CASE WHEN opens[x] IS NULL THEN 3 ELSE 2 END;
                     first_ns := opens[x];
                 ELSIF places[x] <= 0 THEN
@@ -320,11 +329,13 @@ BEGIN
             SELECT j.* FROM unnest(in_queues) AS q (name) CROSS JOIN LATERAL (
                 SELECT j.priority FROM {schema}.job AS j
                 WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.task = ANY(tasks)
+                  AND j.task <> ALL(paused_tasks) AND NOT j.labels && paused_labels
                 ORDER BY j.priority, j.ready_seq LIMIT room) AS j
             WHERE q.name <> ALL(paused_queues)
             UNION ALL
             (SELECT j.priority FROM {schema}.job AS j
              WHERE in_queues IS NULL AND j.state = 'ready' AND j.lane IS NULL AND j.task = ANY(tasks)
+               AND j.task <> ALL(paused_tasks) AND NOT j.labels && paused_labels
                AND j.queue <> ALL(but_queues || paused_queues)
              ORDER BY j.priority, j.ready_seq LIMIT room)
             ORDER BY 1 LIMIT room
