@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 def add_verbs(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -> None:
     """Give the group `pause` and `resume`; `look` is the listing that finds the row that `--json` shows."""
+    _add_pause(group, kind, look)
+    _add_resume(group, kind, look)
 
+
+def _add_pause(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -> None:
     @group.command("pause", help=_PAUSE.format(kind=kind), epilog=EXIT_CODES)
     @click.argument("name", type=TEXT)
     @click.option("--until", type=Instant(), metavar="T", help="The end; without an offset it is in UTC.")
@@ -46,6 +50,8 @@ def add_verbs(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) ->
             unknown = "" if any(row.scheduled or row.ready or row.running for row in rows) else " (no live job has it)"
             say(f"{kind} {name}: paused{unknown}{ending}")
 
+
+def _add_resume(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -> None:
     @group.command("resume", help=_RESUME.format(kind=kind), epilog=EXIT_CODES)
     @click.argument("name", type=TEXT)
     @asking("database_url", "schema")
