@@ -13,6 +13,7 @@ NAMES = [
     "App",
     "ArgumentError",
     "Cancel",
+    "Cooldown",
     "Cron",
     "CronError",
     "DatabaseUnreachable",
@@ -25,6 +26,8 @@ NAMES = [
     "SettingsError",
     "Snooze",
     "Task",
+    "Unique",
+    "UniqueConflict",
     "UnknownJob",
     "current_job",
 ]

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
         PqclockError,
         Refused,
         SettingsError,
+        UniqueConflict,
         UnknownJob,
     )
     from pqclock.rules.cron import Cron
     from pqclock.rules.retry import Retry
+    from pqclock.rules.unique import Unique
     from pqclock.tasks.app import App
     from pqclock.tasks.context import current_job
     from pqclock.tasks.handle import JobHandle
@@ -47,6 +49,8 @@ _HOMES = {
     "SettingsError": "pqclock.errors",
     "Snooze": "pqclock.tasks.signals",
     "Task": "pqclock.tasks.task",
+    "Unique": "pqclock.rules.unique",
+    "UniqueConflict": "pqclock.errors",
     "UnknownJob": "pqclock.errors",
     "current_job": "pqclock.tasks.context",
 }
@@ -68,6 +72,8 @@ __all__ = [
     "SettingsError",
     "Snooze",
     "Task",
+    "Unique",
+    "UniqueConflict",
     "UnknownJob",
     "current_job",
 ]

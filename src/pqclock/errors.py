@@ -10,6 +10,7 @@
     ├── UnknownJob (LookupError)          a job id that the database does not have (any more)
     ├── UnknownSchedule (LookupError)     a schedule key that the database does not have
     ├── UnknownGate (LookupError)         a gate that no job has met and no rule declares
+    ├── UniqueConflict                    a unique key that is taken, where `raise` was asked for
     ├── JobFailed                         `JobHandle.result()` of a job that did not succeed
     ├── JobNotFinished (TimeoutError)     `JobHandle.wait()` or `.result()` came too early
     ├── DatabaseUnreachable               no connection, or none in time               (exit code 3)
@@ -93,6 +94,17 @@ class UnknownGate(PqclockError, LookupError):
     """The reference of a gate that no job has met, and whose rule nobody has declared."""
 
     code = "unknown_gate"
+
+
+class UniqueConflict(PqclockError):
+    """The unique key is taken, and nothing was inserted: by job `job_id`, or by another one of the same call (None)."""
+
+    code = "unique_conflict"
+
+    def __init__(self, message: str, job_id: int | None, state: str | None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.state = state
 
 
 class JobFailed(PqclockError):

@@ -173,7 +173,9 @@ def test_tasks_that_were_written_are_settled_on_both_ways(
 
     def run(_self: Connections, statement: str, params: dict[str, Any], _conn: Any = None) -> Any:
         ran.append((statement, params))
-        return {"tasks.publish": [("mail",)], "tasks.settle": (), "jobs.insert": [(1, "ready")]}[statement]
+        return {"tasks.publish": [("mail",)], "tasks.settle": (), "jobs.insert": [(1, "ready", True, None, None)]}[
+            statement
+        ]
 
     async def run_async(*arguments: Any) -> Any:
         return run(*arguments)
@@ -195,7 +197,10 @@ def test_what_could_not_be_settled_is_settled_later(
         ran.append(statement)
         if len(ran) == 2:
             raise psycopg.OperationalError("lost")
-        return {"tasks.publish": [("mail",)] if len(ran) == 1 else [], "jobs.insert": [(1, "ready")]}.get(statement)
+        return {
+            "tasks.publish": [("mail",)] if len(ran) == 1 else [],
+            "jobs.insert": [(1, "ready", True, None, None)],
+        }.get(statement)
 
     monkeypatch.setattr(Connections, "run", run)
     with pytest.raises(psycopg.OperationalError):

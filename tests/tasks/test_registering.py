@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqclock import App, Retry
+from pqclock import App, Retry, Unique
 from pqclock.errors import ArgumentError, DurationError, SettingsError
 from pqclock.store.jobs import NewJob
 
@@ -46,8 +46,16 @@ def test_any_other_name_is_refused(name: Any) -> None:
         ({"max_attempts": 0}, "max_attempts 0 must be"),
         ({"retry": 3}, "retry 3 must be a pqclock.Retry"),
         ({"retry": Retry(), "max_attempts": 3}, "give either retry=.* or max_attempts=3, not both"),
-        ({"throttle": "x"}, "the option 'throttle' is not supported yet"),
-        ({"unique": "x"}, "the option 'unique' is not supported yet"),
+        ({"throttle": "x:{"}, "throttle 'x:{' has the brace \"{\" without a partner"),
+        ({"throttle": "x:{to!r}"}, "throttle 'x:{to!r}' names {to!r}, which is no argument"),
+        ({"throttle": "{to}:x"}, "must be the name of a rule, or NAME:KEY"),
+        ({"throttle": ["x"] * 17}, "throttle .* a list of at most 16"),
+        ({"fuse": "x:"}, "fuse 'x:' must be the name of a rule"),
+        ({"fuse": 5}, "fuse 5 must be a text"),
+        ({"throttle": "x:{nobody}"}, "names {nobody}, but the task has no such argument"),
+        ({"unique": Unique("{nobody}")}, "unique key '{nobody}' names {nobody}, but the task has no such argument"),
+        ({"unique": "x"}, "unique 'x' must be a pqclock.Unique"),
+        ({"units": 0}, "units 0 must be a whole number from 1"),
         ({"timeout": "5m"}, "the option 'timeout' is not supported yet"),
     ],
 )
@@ -151,7 +159,8 @@ def test_options_of_one_enqueue_are_checked_and_kept() -> None:
         ({"run_at": noon, "delay": "5m"}, "give either run_at or delay"),
         ({"run_at": noon.replace(tzinfo=None)}, "must be a datetime with a timezone"),
         ({"run_at": "12:00"}, "must be a datetime with a timezone"),
-        ({"unique_key": "x"}, "'unique_key' is not supported yet"),
+        ({"unique_key": ""}, "unique_key '' must be a printable text of 1 to 512 bytes"),
+        ({"unique_key": "x", "unique": Unique("x")}, "give either unique or unique_key"),
     ):
         with pytest.raises(ArgumentError, match=f"task 'mail'.*{message}"):
             task.using(**options)

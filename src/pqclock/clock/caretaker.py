@@ -29,10 +29,11 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
     expired = jobs.expire(session, SLICE)
     for job_id in expired:
         log.warning("job %s expired before it was started: it is discarded", job_id)
+    forgotten = jobs.drop_expired_keys(session, SLICE)
     processes.sweep(session, FORGET_PROCESS_AFTER)
     gating.tidy(session, SLICE)
     holding = pauses.tidy(session)
-    return holding or len(rescued) == SLICE or len(expired) == SLICE
+    return holding or SLICE in (len(rescued), len(expired), forgotten)
 
 
 class PartitionKeeper:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+from pqclock.errors import ArgumentError, UniqueConflict
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
 from pqclock.store import gating
@@ -24,6 +25,8 @@ _WRITTEN = ("lease", "state", "outcome", "charged", "delay", "error_type", "erro
 class NewJob:
     """A job to insert; None leaves a field to the task's published default. `args` and `labels` are JSON texts.
 
+    So is `options`: an object of what is said of unique, unique_key, throttle, fuse and units, and by a schedule.
+
     `run_at` is aware; `delay` counts from the database's time. Without both the job is ready at once.
     """
 
@@ -35,6 +38,15 @@ class NewJob:
     priority: int | None = None
     labels: str | None = None
     max_attempts: int | None = None
+    options: str | None = None
+
+
+class Entered(NamedTuple):
+    """A job that came in, or that one with the same unique key has met: `inserted` says which; and where it stands."""
+
+    id: int
+    state: str
+    inserted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +109,23 @@ def insertion(
         "priorities": [job.priority for job in jobs],
         "labels": [job.labels for job in jobs],
         "max_attempts": [job.max_attempts for job in jobs],
+        "options": [job.options for job in jobs],
         "code_defaults": json.dumps(code_defaults),
         "now": now,
     }
+
+
+def entered(rows: Sequence[tuple[Any, ...]]) -> list[Entered]:
+    """The rows of `jobs.insert`, for sync and async connections alike.
+
+    Raises ArgumentError for a template that cannot be filled, and UniqueConflict; nothing was inserted then.
+    """
+    for job_id, state, _, fault, conflict in rows[:1]:
+        if fault is not None:
+            raise ArgumentError(fault)
+        if conflict is not None:
+            raise UniqueConflict(conflict, job_id, state)
+    return [Entered(*row[:3]) for row in rows]
 
 
 def insert(
@@ -108,8 +134,18 @@ def insert(
     code_defaults: Mapping[str, Mapping[str, Any]] | None = None,
     now: datetime | None = None,
 ) -> list[tuple[int, str]]:
-    """Enqueue jobs; gives (id, state) of each, in input order."""
-    return session.run("jobs.insert", **insertion(jobs, code_defaults or {}, now)).fetchall()
+    """Enqueue jobs; gives (id, state) of each, in input order, or of the job that it has met."""
+    return [(job.id, job.state) for job in enter(session, jobs, code_defaults, now)]
+
+
+def enter(
+    session: Session,
+    jobs: Sequence[NewJob],
+    code_defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    now: datetime | None = None,
+) -> list[Entered]:
+    """Enqueue jobs, and tell which of them came in; in input order. Raises as `entered` does."""
+    return entered(session.run("jobs.insert", **insertion(jobs, code_defaults or {}, now)).fetchall())
 
 
 def promote(session: Session, limit: int, now: datetime | None = None, *, release: bool = True) -> Promotion:
@@ -242,6 +278,11 @@ def parse_result(rows: Sequence[tuple[Any, ...]]) -> JobResult | None:
 def result(session: Session, job_id: int) -> JobResult | None:
     """Where a job stands; None when nobody has heard of it, or its history is gone."""
     return parse_result(session.run("jobs.result", id=job_id).fetchall())
+
+
+def drop_expired_keys(session: Session, limit: int, now: datetime | None = None) -> int:
+    """Forget unique keys whose time is over; gives their number."""
+    return session.run("jobs.drop_expired_keys", limit=limit, now=now).rowcount
 
 
 def cancel_tasks(session: Session, tasks: Sequence[str], reason: str, now: datetime | None = None) -> int:

@@ -1,8 +1,10 @@
 -- name: insert
--- Enqueue jobs; ids come back in input order.
-SELECT id, state FROM {schema}.insert_jobs(
+-- Enqueue jobs; those that came in, or were met, come back in input order. One row with a fault or a conflict: nothing
+-- was inserted.
+SELECT id, state, inserted, fault, conflict FROM {schema}.insert_jobs(
     %(tasks)s::text[], %(args)s::jsonb[], %(queues)s::text[], %(run_ats)s::timestamptz[], %(delays)s::interval[],
-    %(priorities)s::integer[], %(labels)s::jsonb[], %(max_attempts)s::integer[], %(code_defaults)s::jsonb, %(now)s::timestamptz
+    %(priorities)s::integer[], %(labels)s::jsonb[], %(max_attempts)s::integer[], %(options)s::jsonb[],
+    %(code_defaults)s::jsonb, %(now)s::timestamptz
 )
 
 -- name: promote
@@ -40,14 +42,23 @@ promoted AS (
     UPDATE {schema}.job AS j
     SET state = 'ready', ready_seq = p.place, held = false,
         queue = coalesce(d.queue, j.queue), priority = coalesce(d.priority, j.priority),
-        max_attempts = coalesce(d.max_attempts, j.max_attempts), labels = coalesce(d.labels, j.labels)
+        max_attempts = coalesce(d.max_attempts, j.max_attempts), labels = coalesce(d.labels, j.labels),
+        gates = CASE WHEN d.job_id IS NULL THEN j.gates ELSE d.gates END,
+        units = CASE WHEN d.job_id IS NULL THEN j.units ELSE d.units END,
+        lane = CASE WHEN d.job_id IS NULL THEN j.lane ELSE d.lane END
     FROM unnest(ARRAY(SELECT id FROM placed), ARRAY(SELECT place FROM placed)) AS p (id, place)
     LEFT JOIN unsettled AS d ON d.job_id = p.id
     WHERE j.id = p.id
-    RETURNING j.queue
+    RETURNING j.queue, j.task, j.priority, j.lane, j.gates, j.units
+),
+arrived AS (
+    INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
+    SELECT DISTINCT ON (p.lane) p.lane, p.queue, p.task, p.gates, p.units, p.priority
+    FROM promoted AS p WHERE p.lane IS NOT NULL ORDER BY p.lane, p.priority
 ),
 woken AS MATERIALIZED (
-    SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM promoted) AS q
+    SELECT pg_notify({channel}, w.wake)
+    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM promoted) AS w
 )
 SELECT (SELECT count(*) FROM promoted) AS promoted,
        (SELECT min(j.run_at) FROM {schema}.job AS j
@@ -409,14 +420,18 @@ stale AS MATERIALIZED (
 ended AS (
     DELETE FROM {schema}.job AS j WHERE j.id = ANY(ARRAY(SELECT id FROM stale)) AND j.state <> 'running' RETURNING j.*
 ),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING ended AS e
+    WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
+),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
 INSERT INTO {schema}.job_history (
-    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, schedule_id, tick,
     created_at, finished_at, error)
 SELECT j.id, 'discarded', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
+       j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id
 
@@ -431,11 +446,25 @@ SELECT h.id, h.state, h.result, h.error FROM {schema}.job_history AS h WHERE h.i
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 ended AS (
     DELETE FROM {schema}.job AS j WHERE j.task = ANY(%(tasks)s::text[]) AND j.state <> 'running' RETURNING j.*
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING ended AS e
+    WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
 )
 INSERT INTO {schema}.job_history (
-    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, schedule_id, tick,
     created_at, finished_at, error)
 SELECT j.id, 'cancelled', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
+       j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
 FROM ended AS j CROSS JOIN moment AS m
 RETURNING id
+
+-- name: drop_expired_keys
+-- Unique keys whose time is over; a bounded slice.
+WITH over AS MATERIALIZED (
+    SELECT u.task, u.key FROM {schema}.unique_key AS u
+    WHERE u.expires_at <= coalesce(%(now)s::timestamptz, clock_timestamp())
+    ORDER BY u.expires_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM {schema}.unique_key AS u USING over AS o WHERE u.task = o.task AND u.key = o.key

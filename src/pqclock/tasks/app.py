@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from pqclock.address import find_address
-from pqclock.errors import ArgumentError, PqclockError
-from pqclock.rules.json_values import check_object
+from pqclock.errors import ArgumentError
 from pqclock.rules.retry import Retry
+from pqclock.rules.unique import Unique
 from pqclock.settings import load
 from pqclock.store.database import check_schema_name
-from pqclock.store.jobs import JobResult, NewJob, insertion, parse_result
+from pqclock.store.jobs import JobResult, NewJob, entered, insertion, parse_result
 from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections, Place, Rows, Step
 from pqclock.tasks.gates import Gates
@@ -93,12 +91,18 @@ class App:
         labels: Sequence[str] | None = None,
         retry: Retry | None = None,
         max_attempts: int | None = None,
+        unique: Unique | None = None,
+        throttle: str | Sequence[str] | None = None,
+        fuse: str | Sequence[str] | None = None,
+        units: int | None = None,
         **later: Any,
     ) -> Callable[[Callable[P, R]], Task[P, R]]:
         """Register the decorated function, sync or async, as the task `name`.
 
         The options hold for every job of the task where neither the call nor the schedule says otherwise.
         `max_attempts=3` is short for `retry=Retry(max_attempts=3)`; without both a failed job is not tried again.
+        `throttle` and `fuse` name the rules whose gates the jobs pass, "warehouse" or "stripe:{account}" with a key
+        from the arguments; a job takes `units` (1) of the rate of each.
         """
         what = f"task {check_task_name(name)!r}"
         refuse_later(what, later)
@@ -110,7 +114,8 @@ class App:
         )
 
         def register(function: Callable[P, R]) -> Task[P, R]:
-            task = Task(self, name, function, options)
+            entrance = {"unique": unique, "throttle": throttle, "fuse": fuse, "units": units}
+            task = Task(self, name, function, options, entrance)
             if name in self._tasks:
                 raise ArgumentError(f"{what} is registered twice, by {self._tasks[name].function!r} and {function!r}")
             self._tasks[name] = task
@@ -121,6 +126,8 @@ class App:
     def enqueue_many(self, jobs: Sequence[NewJob], conn: Any = None) -> list[JobHandle]:
         """Insert jobs made by `Task.job(...)` in one statement; handles come in input order.
 
+        A job whose unique key is taken, also by an earlier one of them, gets the handle of the job that has it. Nothing
+        is inserted when one of them raises UniqueConflict, or cannot fill a template.
         `conn` is a psycopg connection: the jobs are then part of its transaction, and vanish with its rollback.
         """
         if not jobs:
@@ -164,7 +171,7 @@ class App:
         if conn is None and self._published < len(self._tasks):
             yield from self._publishing()
         rows = yield "jobs.insert", insertion(jobs, self._defaults(jobs)), conn
-        return [JobHandle(job_id, True, state, self) for job_id, state in rows]
+        return [JobHandle(job.id, job.inserted, job.state, self) for job in entered(rows)]
 
     def _publishing(self) -> Generator[Step, Rows, None]:
         """Tell the database about the tasks, once until more are registered."""
@@ -183,23 +190,6 @@ class App:
 
 
 def _published(task: Task[..., Any], version: str) -> dict[str, Any]:
+    retry = {"retry": task.retry.to_options()} if task.retry else {}
     defaults = task.defaults()
-    return {
-        "name": task.name,
-        **defaults,
-        "arg_defaults": _argument_defaults(task),
-        "options": {"retry": task.retry.to_options()} if task.retry else {},
-        "code_version": version,
-    }
-
-
-def _argument_defaults(task: Task[..., Any]) -> dict[str, Any]:
-    """The defaults of the parameters that are JSON values; the others stay the function's own affair."""
-    found: dict[str, Any] = {}
-    for name, parameter in task.signature.parameters.items():
-        if parameter.default is not inspect.Parameter.empty:
-            try:
-                found |= json.loads(check_object({name: parameter.default}, task.name))
-            except PqclockError:
-                continue
-    return found
+    return {"name": task.name, **defaults, "options": {**retry, **defaults["options"]}, "code_version": version}

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JobHandle:
-    """A job by its id; `inserted` says whether this call inserted it, `state` is the one it was inserted in."""
+    """A job by its id; `inserted` says whether this call inserted it, or it was there with the same unique key.
+
+    `state` is the one that it was in then; `gone` for one that was there, and whose history was dropped.
+    """
 
     id: int
     inserted: bool

@@ -19,7 +19,7 @@ MAX_LABEL = 64
 # Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
 NOT_YET = frozenset(
     (
-        *("unique", "unique_key", "throttle", "fuse", "units", "timeout", "slice", "executor", "on_crash"),
+        *("timeout", "slice", "executor", "on_crash"),
         *("batch", "batch_wait", "history", "after"),
     )
 )

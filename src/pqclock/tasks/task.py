@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from pqclock.errors import ArgumentError
 from pqclock.rules.json_values import check_object
+from pqclock.rules.unique import Unique
 from pqclock.store.jobs import NewJob
+from pqclock.tasks.entrance import argument_defaults, entrance_options
 from pqclock.tasks.options import (
     TaskOptions,
     check_labels,
@@ -60,6 +62,7 @@ class Task(Generic[P, R]):
         name: str,
         function: Callable[P, R],
         options: TaskOptions,
+        entrance: Mapping[str, Any] | None = None,
     ) -> None:
         self.app = app
         self.name = name
@@ -70,6 +73,8 @@ class Task(Generic[P, R]):
         self.retry = options.retry
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = _signature(name, function)
+        self.entrance = entrance_options(f"task {name!r}", self.signature, **(entrance or {}))
+        self.argument_defaults = argument_defaults(self.signature)
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
@@ -100,18 +105,27 @@ class Task(Generic[P, R]):
         priority: int | None = None,
         labels: Sequence[str] | None = None,
         max_attempts: int | None = None,
+        unique: Unique | None = None,
+        unique_key: str | None = None,
+        throttle: str | Sequence[str] | None = None,
+        fuse: str | Sequence[str] | None = None,
+        units: int | None = None,
         conn: Any = None,
         **later: Any,
     ) -> Enqueuer[P]:
         """Options for one enqueue: they go before those of the task.
 
         `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `conn` is a psycopg connection
-        (an AsyncConnection for `enqueue_async`), in whose transaction the job is then inserted.
+        (an AsyncConnection for `enqueue_async`), in whose transaction the job is then inserted. `unique_key` is the key
+        itself and no template; it is taken under the terms of the task's `unique`, else until the job is finished.
         """
         what = f"task {self.name!r}"
         refuse_later(what, later)
         run_at, wait = check_run_at(run_at, delay, what)
         given = check_labels(labels, what)
+        entrance = entrance_options(
+            what, self.signature, unique=unique, unique_key=unique_key, throttle=throttle, fuse=fuse, units=units
+        )
         options = {
             "run_at": run_at,
             "delay": wait,
@@ -119,6 +133,7 @@ class Task(Generic[P, R]):
             "priority": check_priority(priority, what),
             "labels": None if given is None else json.dumps(given),
             "max_attempts": check_max_attempts(max_attempts, what),
+            "options": json.dumps(entrance) if entrance else None,
         }
         return Enqueuer(self, options, conn)
 
@@ -143,6 +158,8 @@ class Task(Generic[P, R]):
             "priority": self.priority,
             "max_attempts": self.retry.max_attempts if self.retry else None,
             "labels": None if self.labels is None else list(self.labels),
+            "options": self.entrance,
+            "arg_defaults": self.argument_defaults,
         }
 
 

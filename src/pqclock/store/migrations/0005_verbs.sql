@@ -1,4 +1,4 @@
--- What other languages call, and the daily partitions.
+-- What other languages call, what a job carries when it gets in, and the daily partitions.
 
 -- What waits for the same waits together: the lane of a job behind gates, null for one without any.
 CREATE FUNCTION {schema}.lane_of(queue text, task text, gates text[], units bigint) RETURNS uuid
@@ -7,71 +7,538 @@ AS $$
     SELECT md5(queue || chr(10) || task || chr(10) || units || chr(10) || array_to_string(gates, chr(10)))::uuid
 $$;
 
--- The one way in for new jobs: call > the published task > the caller's own code > built-in. Ids rise in input order.
-CREATE FUNCTION {schema}.insert_jobs(
-    tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
-    labels jsonb[], max_attempts integer[], code_defaults jsonb, given_now timestamptz
-) RETURNS TABLE (id bigint, state text)
-LANGUAGE sql VOLATILE
+-- A template of a key, its holes filled from the fields of `scope`: {account}, {customer.id}; {{ and }} stand for braces.
+-- `fault` is the rest of a sentence that begins with the template.
+CREATE FUNCTION {schema}.fill_template(template text, scope jsonb, OUT filled text, OUT fault text)
+LANGUAGE plpgsql IMMUTABLE
 AS $$
-    WITH moment AS MATERIALIZED (SELECT coalesce(given_now, clock_timestamp()) AS now),
-    wanted AS MATERIALIZED (
-        SELECT nextval('{schema}.job_id') AS id, c.*
-        FROM unnest(tasks, args, queues, run_ats, delays, priorities, labels, max_attempts)
-             AS c (task, args, queue, run_at, delay, priority, labels, max_attempts)
-    ),
-    merged AS (
-        SELECT w.id, w.task, w.args, m.now,
-               greatest(w.run_at, m.now + w.delay, m.now) AS run_at,
-               greatest(w.run_at, m.now + w.delay) > m.now AS later,
-               coalesce(w.queue, t.queue, code_defaults -> w.task ->> 'queue', 'default') AS queue,
-               coalesce(w.priority, t.priority, (code_defaults -> w.task ->> 'priority')::smallint, 0) AS priority,
-               coalesce(w.max_attempts, t.max_attempts, (code_defaults -> w.task ->> 'max_attempts')::smallint, 1)
-                   AS max_attempts,
-               coalesce(
-                   (SELECT array_agg(l) FROM jsonb_array_elements_text(w.labels) AS l),
-                   CASE WHEN w.labels IS NULL THEN coalesce(
-                       t.labels,
-                       (SELECT array_agg(l) FROM jsonb_array_elements_text(nullif(code_defaults -> w.task -> 'labels', 'null')) AS l)
-                   ) END,
-                   ARRAY[]::text[]
-               ) AS labels
-        FROM wanted AS w CROSS JOIN moment AS m LEFT JOIN {schema}.task AS t ON t.name = w.task
-    ),
-    inserted AS (
-        INSERT INTO {schema}.job (id, ready_seq, run_at, created_at, state, priority, max_attempts, queue, task, args, labels)
-        SELECT m.id,
-               CASE WHEN m.later THEN NULL ELSE nextval('{schema}.ready_seq') END,
-               m.run_at, m.now,
-               (CASE WHEN m.later THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
-               m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels
-        FROM merged AS m ORDER BY m.id
-        RETURNING id, state, queue, run_at, created_at
-    ),
-    -- A later job wakes the clock only when it falls due before the clock's next look.
-    woken AS MATERIALIZED (
-        SELECT pg_notify({channel}, wake)
-        FROM (
-            SELECT DISTINCT CASE WHEN i.state = 'ready' THEN 'ready ' || i.queue ELSE 'clock' END AS wake
-            FROM inserted AS i WHERE i.state = 'ready' OR i.run_at < i.created_at + interval '3 seconds'
-        ) AS wakes
-    )
-    SELECT i.id, i.state::text FROM inserted AS i, (SELECT count(*) FROM woken) AS w ORDER BY i.id
+DECLARE
+    piece text;
+    name text;
+    field jsonb;
+    kind text;
+BEGIN
+    IF template !~ '[{}]' THEN
+        filled := template;
+        RETURN;
+    END IF;
+    filled := '';
+    FOR piece IN SELECT m[1] FROM regexp_matches(template, '(\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+)', 'g') AS m LOOP
+        IF piece IN ('{{', '}}') THEN
+            filled := filled || left(piece, 1);
+        ELSIF piece IN ('{', '}') THEN
+            fault := format('has the brace "%s" without a partner: write "%s" for a brace itself', piece, piece || piece);
+        ELSIF piece LIKE '{%' THEN
+            name := substr(piece, 2, length(piece) - 2);
+            field := scope #> string_to_array(name, '.');
+            kind := coalesce(jsonb_typeof(field), 'missing');
+            IF kind IN ('string', 'number', 'boolean') THEN
+                filled := filled || (field #>> '{}');
+            ELSIF kind = 'missing' THEN
+                fault := format('needs the argument %L, which is missing: pass it, or give it a default', name);
+            ELSIF kind = 'null' THEN
+                fault := format('needs the argument %L, which is null: pass a value', name);
+            ELSE
+                fault := format('needs the argument %L, which is an %s: name a single value in it', name, kind);
+            END IF;
+        ELSE
+            filled := filled || piece;
+        END IF;
+        IF fault IS NOT NULL THEN
+            filled := NULL;
+            RETURN;
+        END IF;
+    END LOOP;
+END $$;
+
+-- The names of the gates of a task or of labels that are paused now; null for the most part.
+CREATE FUNCTION {schema}.paused_gates(moment timestamptz) RETURNS text[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT array_agg('pause:' || p.kind || ':' || p.name) FROM {schema}.pause AS p
+    WHERE coalesce(p.paused_until > moment, true)
 $$;
 
--- SELECT enqueue('reports.nightly', '{"day": "2026-11-22"}', queue => 'mice'): one job; gives its id.
+-- Those of the paused gates that a job of this task and these labels has to pass.
+CREATE FUNCTION {schema}.pauses_of(task text, labels text[], paused text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT ARRAY(
+        SELECT p.name FROM unnest(paused) AS p (name)
+        WHERE p.name = 'pause:task:' || task OR p.name = ANY(ARRAY(SELECT 'pause:label:' || l FROM unnest(labels) AS l)))
+$$;
+
+-- What a job carries: its unique key and its gates, by the first of call, schedule, and task (`own`) that says so. The
+-- templates of a schedule name {args.account}, all others {account}. With a `fault`, what cannot be filled stands as it
+-- was written, so that a job which is in already keeps its gates.
+CREATE FUNCTION {schema}.entrance(
+    task text, args jsonb, queue text, labels text[], call jsonb, schedule jsonb, own jsonb, paused text[],
+    moment timestamptz, OUT unique_key text, OUT unique_until text, OUT key_expires_at timestamptz, OUT on_conflict text,
+    OUT replaces text[], OUT gates text[], OUT units bigint, OUT lane uuid, OUT fault text
+)
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    all_args constant jsonb := coalesce(own -> 'arg_defaults', '{}') || args;
+    file_scope constant jsonb := jsonb_build_object('args', all_args);
+    -- A call may change single terms of what the others say.
+    terms constant jsonb :=
+        coalesce(call -> 'unique', schedule -> 'unique', own -> 'unique', '{}') || coalesce(call -> 'terms', '{}');
+    kind text;
+    template text;
+    scope jsonb;
+    found record;
+    problem text;
+BEGIN
+    IF call ? 'unique_key' THEN
+        unique_key := call ->> 'unique_key';
+    ELSIF terms ? 'key' THEN
+        scope := CASE WHEN NOT coalesce(call ? 'unique', false) AND schedule ? 'unique' THEN file_scope ELSE all_args END;
+        SELECT f.* INTO found FROM {schema}.fill_template(terms ->> 'key', scope) AS f;
+        unique_key := coalesce(found.filled, terms ->> 'key');
+        problem := 'unique key ' || quote_literal(terms ->> 'key') || ' ' || found.fault;
+    END IF;
+    IF octet_length(unique_key) NOT BETWEEN 1 AND 512 THEN
+        problem := format('unique key %L must have 1 to 512 bytes, not %s', left(unique_key, 60), octet_length(unique_key));
+    END IF;
+    IF unique_key IS NOT NULL THEN
+        unique_until := coalesce(terms ->> 'until', 'finished');
+        IF unique_until NOT IN ('started', 'finished') THEN
+            -- In seconds, since a day is not as long in every zone.
+            key_expires_at := moment + extract(epoch FROM regexp_replace(
+                unique_until, '([a-z])([0-9])', '\1 \2', 'g')::interval)::double precision * interval '1 second';
+            unique_until := 'time';
+        END IF;
+        on_conflict := coalesce(terms ->> 'on_conflict', 'skip');
+        replaces := coalesce(
+            ARRAY(SELECT jsonb_array_elements_text(nullif(terms -> 'replace', 'null'))), '{}');
+        IF replaces = '{}' THEN
+            replaces := '{args,run_at,priority}';
+        END IF;
+    END IF;
+    gates := {schema}.pauses_of(task, labels, paused);
+    FOREACH kind IN ARRAY ARRAY['throttle', 'fuse'] LOOP
+        scope := CASE WHEN NOT coalesce(call ? kind, false) AND schedule ? kind THEN file_scope ELSE all_args END;
+        FOR template IN SELECT jsonb_array_elements_text(coalesce(call -> kind, schedule -> kind, own -> kind)) LOOP
+            SELECT f.* INTO found FROM {schema}.fill_template(template, scope) AS f;
+            gates := gates || (kind || ':' || coalesce(found.filled, template));
+            -- Names of gates are told apart by lines where they are hashed.
+            IF found.filled ~ '[[:cntrl:]]' THEN
+                found.fault := 'is filled with a control character: pass a value without one';
+            ELSIF octet_length(found.filled) > 512 THEN
+                found.fault := format('is filled with %s bytes, and 512 are the limit', octet_length(found.filled));
+            END IF;
+            problem := coalesce(problem, kind || ' ' || quote_literal(template) || ' ' || found.fault);
+        END LOOP;
+    END LOOP;
+    gates := nullif(ARRAY(SELECT DISTINCT g COLLATE "C" FROM unnest(gates) AS g ORDER BY 1), '{}');
+    IF gates IS NOT NULL THEN
+        units := coalesce((call ->> 'units')::bigint, (schedule ->> 'units')::bigint, (own ->> 'units')::bigint, 1);
+        lane := {schema}.lane_of(queue, task, gates, units);
+    END IF;
+    fault := 'task ' || quote_literal(task) || ': ' || problem;
+END $$;
+
+-- What a task says of its jobs, with the defaults of its arguments.
+CREATE FUNCTION {schema}.own_terms(options jsonb, arg_defaults jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT coalesce(options, '{}') || jsonb_build_object('arg_defaults', coalesce(arg_defaults, '{}'))
+$$;
+
+-- A job on its way in.
+CREATE TYPE {schema}.entry AS (
+    id bigint, run_at timestamptz, later boolean, priority smallint, max_attempts smallint, queue text, task text, args jsonb,
+    labels text[], unique_key text, unique_until text, key_expires_at timestamptz, on_conflict text, replaces text[],
+    lane uuid, gates text[], units bigint, fault text
+);
+
+-- Takes the unique keys of entries; gives those that came too late, each with the job that has its key. Of entries with
+-- the same key the first one wins. A key that another transaction has just taken is waited for; one that is only met is
+-- not locked, so that nobody who frees it has to wait.
+CREATE FUNCTION {schema}.take_keys(entries {schema}.entry[], moment timestamptz) RETURNS TABLE (id bigint, met bigint)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    firsts {schema}.entry[];
+    wanting {schema}.entry[];
+    taken bigint[];
+    late bigint[] := '{}';
+    holders bigint[] := '{}';
+    found_late bigint[];
+    found_holders bigint[];
+BEGIN
+    firsts := ARRAY(
+        SELECT DISTINCT ON (e.task COLLATE "C", e.unique_key COLLATE "C") e FROM unnest(entries) AS e
+        WHERE e.unique_key IS NOT NULL ORDER BY e.task COLLATE "C", e.unique_key COLLATE "C", e.id);
+    wanting := firsts;
+    LOOP
+        WITH added AS (
+            INSERT INTO {schema}.unique_key AS u (task, key, job_id, expires_at)
+            SELECT w.task, w.unique_key, w.id, w.key_expires_at FROM unnest(wanting) AS w
+            ON CONFLICT ON CONSTRAINT one_job_per_unique_key DO NOTHING
+            RETURNING u.job_id
+        )
+        SELECT coalesce(array_agg(a.job_id), '{}') INTO taken FROM added AS a;
+        EXIT WHEN cardinality(taken) = cardinality(wanting);
+        SELECT coalesce(array_agg(w.id), '{}'), coalesce(array_agg(u.job_id), '{}') INTO found_late, found_holders
+        FROM unnest(wanting) AS w JOIN {schema}.unique_key AS u ON u.task = w.task AND u.key = w.unique_key
+        WHERE (w.id IN (SELECT unnest(taken))) IS NOT TRUE AND coalesce(u.expires_at > moment, true);
+        late := late || found_late;
+        holders := holders || found_holders;
+        wanting := ARRAY(
+            SELECT w FROM unnest(wanting) AS w
+            WHERE (w.id IN (SELECT unnest(taken || found_late))) IS NOT TRUE
+            ORDER BY w.task COLLATE "C", w.unique_key COLLATE "C");
+        EXIT WHEN wanting = '{}';
+        -- Whoever had these keys has freed them meanwhile, or has them no longer by the time it is.
+        WITH over AS MATERIALIZED (
+            SELECT u.task, u.key FROM unnest(wanting) AS w
+            JOIN {schema}.unique_key AS u ON u.task = w.task AND u.key = w.unique_key
+            WHERE u.expires_at <= moment ORDER BY u.task COLLATE "C", u.key COLLATE "C" FOR UPDATE OF u
+        )
+        DELETE FROM {schema}.unique_key AS u USING over AS o WHERE u.task = o.task AND u.key = o.key;
+    END LOOP;
+    RETURN QUERY
+        SELECT e.id, coalesce(l.holder, f.id)
+        FROM unnest(entries) AS e
+        JOIN unnest(firsts) AS f ON f.task = e.task AND f.unique_key = e.unique_key
+        LEFT JOIN unnest(late, holders) AS l (id, holder) ON l.id = f.id
+        WHERE e.id <> coalesce(l.holder, f.id);
+END $$;
+
+-- Writes jobs with what wakes those who are to run them.
+CREATE FUNCTION {schema}.put_jobs(entries {schema}.entry[], moment timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    woken bigint;
+BEGIN
+    WITH inserted AS (
+        INSERT INTO {schema}.job (
+            id, ready_seq, run_at, created_at, state, priority, max_attempts, queue, task, args, labels, unique_key,
+            unique_until, lane, gates, units)
+        SELECT e.id, CASE WHEN e.later THEN NULL ELSE nextval('{schema}.ready_seq') END, e.run_at, moment,
+               (CASE WHEN e.later THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
+               e.priority, e.max_attempts, e.queue, e.task, e.args, e.labels, e.unique_key, e.unique_until, e.lane,
+               e.gates, e.units
+        FROM unnest(entries) AS e
+        RETURNING id, state, queue, task, run_at, priority, lane, gates, units
+    ),
+    arrived AS (
+        INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
+        SELECT DISTINCT ON (i.lane) i.lane, i.queue, i.task, i.gates, i.units, i.priority
+        FROM inserted AS i WHERE i.lane IS NOT NULL AND i.state = 'ready' ORDER BY i.lane, i.priority
+    )
+    -- A later job wakes the clock only when it falls due before the clock's next look.
+    SELECT count(pg_notify({channel}, w.wake)) INTO woken FROM (
+        SELECT DISTINCT CASE WHEN i.state <> 'ready' THEN 'clock'
+                             WHEN i.lane IS NULL THEN 'ready ' || i.queue ELSE 'gated ' || i.queue END AS wake
+        FROM inserted AS i WHERE i.state = 'ready' OR i.run_at < moment + interval '3 seconds'
+    ) AS w;
+END $$;
+
+-- Changes a job that has the key of an entry in its place, if it still waits: the fields that the entry names are the
+-- entry's then. False when it does not wait any more.
+CREATE FUNCTION {schema}.replace_waiting(
+    met bigint, entry {schema}.entry, paused text[], moment timestamptz
+) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    job {schema}.job;
+    own_gates text[];
+BEGIN
+    SELECT j.* INTO job FROM {schema}.job AS j WHERE j.id = met AND j.state <> 'running' FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    own_gates := job.gates;
+    IF 'args' = ANY(entry.replaces) THEN
+        job.args := entry.args;
+        own_gates := entry.gates;
+        job.units := entry.units;
+    END IF;
+    IF 'priority' = ANY(entry.replaces) THEN job.priority := entry.priority; END IF;
+    IF 'queue' = ANY(entry.replaces) THEN job.queue := entry.queue; END IF;
+    IF 'labels' = ANY(entry.replaces) THEN job.labels := entry.labels; END IF;
+    IF 'max_attempts' = ANY(entry.replaces) THEN
+        job.max_attempts := greatest(entry.max_attempts, job.attempt + 1);
+    END IF;
+    IF 'run_at' = ANY(entry.replaces) THEN
+        job.expires_at := job.expires_at + (entry.run_at - job.run_at);
+        job.run_at := entry.run_at;
+        IF entry.later THEN
+            job.state := 'scheduled';
+            job.ready_seq := NULL;
+        ELSIF job.state = 'scheduled' AND NOT job.held THEN
+            job.state := 'ready';
+            job.ready_seq := nextval('{schema}.ready_seq');
+        END IF;
+    END IF;
+    job.gates := nullif(ARRAY(
+        SELECT DISTINCT g COLLATE "C" FROM unnest(
+            ARRAY(SELECT o FROM unnest(own_gates) AS o WHERE o NOT LIKE 'pause:%')
+            || {schema}.pauses_of(job.task, job.labels, paused)) AS g
+        ORDER BY 1), '{}');
+    job.units := CASE WHEN job.gates IS NOT NULL THEN coalesce(job.units, 1) END;
+    job.lane := CASE WHEN job.gates IS NOT NULL THEN {schema}.lane_of(job.queue, job.task, job.gates, job.units) END;
+    UPDATE {schema}.job AS j
+    SET args = job.args, priority = job.priority, queue = job.queue, labels = job.labels, max_attempts = job.max_attempts,
+        run_at = job.run_at, expires_at = job.expires_at, state = job.state, ready_seq = job.ready_seq, gates = job.gates,
+        units = job.units, lane = job.lane
+    WHERE j.id = met;
+    IF job.state = 'ready' AND job.lane IS NOT NULL THEN
+        INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
+        VALUES (job.lane, job.queue, job.task, job.gates, job.units, job.priority);
+    END IF;
+    IF job.state = 'ready' OR job.run_at < moment + interval '3 seconds' THEN
+        PERFORM pg_notify({channel}, CASE WHEN job.state <> 'ready' THEN 'clock'
+                                          WHEN job.lane IS NULL THEN 'ready ' || job.queue
+                                          ELSE 'gated ' || job.queue END);
+    END IF;
+    RETURN true;
+END $$;
+
+-- Where a job stands that was met; `gone` when even its history was dropped.
+CREATE FUNCTION {schema}.state_of(job_id bigint) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce((SELECT j.state::text FROM {schema}.job AS j WHERE j.id = job_id),
+                    (SELECT h.state FROM {schema}.job_history AS h WHERE h.id = job_id LIMIT 1), 'gone')
+$$;
+
+-- Gets entries in, or has them meet the jobs that have their keys: gives each that did, with the job. With a `conflict`
+-- nothing was written, since somebody wants to hear of a key that is taken.
+CREATE FUNCTION {schema}.admit(
+    entries {schema}.entry[], paused text[], moment timestamptz, OUT late bigint[], OUT holders bigint[],
+    OUT holder bigint, OUT conflict text
+)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    pending {schema}.entry[] := entries;
+    again {schema}.entry[];
+    one record;
+    lost bigint[];
+    met bigint[];
+BEGIN
+    late := '{}';
+    holders := '{}';
+    LOOP
+        SELECT coalesce(array_agg(t.id), '{}'), coalesce(array_agg(t.met), '{}') INTO lost, met
+        FROM {schema}.take_keys(pending, moment) AS t;
+        SELECT CASE WHEN l.met NOT IN (SELECT e.id FROM unnest(entries) AS e) THEN l.met END,
+               format('task %L: the unique key %L is taken by %s', e.task, e.unique_key,
+                      CASE WHEN l.met IN (SELECT e.id FROM unnest(entries) AS e) THEN 'another job of the same enqueue'
+                           ELSE format('job %s, which is %s', l.met, {schema}.state_of(l.met)) END)
+        INTO holder, conflict
+        FROM unnest(lost, met) AS l (id, met) JOIN unnest(pending) AS e ON e.id = l.id
+        WHERE e.on_conflict = 'raise' ORDER BY e.id LIMIT 1;
+        IF conflict IS NOT NULL THEN
+            DELETE FROM {schema}.unique_key AS u WHERE u.job_id = ANY(ARRAY(SELECT e.id FROM unnest(pending) AS e));
+            RETURN;
+        END IF;
+        PERFORM {schema}.put_jobs(
+            CASE WHEN lost = '{}' THEN pending
+                 ELSE ARRAY(SELECT e FROM unnest(pending) AS e
+                            WHERE (e.id IN (SELECT unnest(lost))) IS NOT TRUE ORDER BY e.id) END, moment);
+        again := '{}';
+        FOR one IN
+            SELECT e AS entry, e.task, e.unique_key, l.met
+            FROM unnest(lost, met) AS l (id, met) JOIN unnest(pending) AS e ON e.id = l.id
+            WHERE e.on_conflict = 'replace' ORDER BY l.met, e.id
+        LOOP
+            -- What runs keeps its key; one that has ended just now may have freed it.
+            IF NOT {schema}.replace_waiting(one.met, one.entry, paused, moment) AND NOT EXISTS (
+                SELECT FROM {schema}.unique_key AS u
+                WHERE u.task = one.task AND u.key = one.unique_key AND u.job_id = one.met)
+            THEN
+                again := again || one.entry;
+            END IF;
+        END LOOP;
+        SELECT late || coalesce(array_agg(l.id), '{}'), holders || coalesce(array_agg(l.met), '{}') INTO late, holders
+        FROM unnest(lost, met) AS l (id, met) WHERE (l.id IN (SELECT e.id FROM unnest(again) AS e)) IS NOT TRUE;
+        EXIT WHEN again = '{}';
+        pending := again;
+    END LOOP;
+END $$;
+
+-- What calls ask for, with what they leave to others: call > the published task > the caller's own code > built-in.
+CREATE FUNCTION {schema}.merged_jobs(
+    tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
+    labels jsonb[], max_attempts integer[], options jsonb[], code_defaults jsonb, moment timestamptz
+) RETURNS TABLE (
+    no bigint, task text, args jsonb, run_at timestamptz, later boolean, queue text, priority smallint,
+    max_attempts smallint, labels text[], options jsonb, own jsonb, marked boolean
+)
+LANGUAGE sql STABLE
+AS $$
+    SELECT w.no, w.task, w.args, greatest(w.run_at, moment + w.delay, moment),
+           coalesce(greatest(w.run_at, moment + w.delay) > moment, false),
+           coalesce(w.queue, k.queue), coalesce(w.priority, k.priority)::smallint,
+           coalesce(w.max_attempts, k.max_attempts)::smallint,
+           CASE WHEN w.labels IS NULL THEN k.labels ELSE ARRAY(SELECT jsonb_array_elements_text(w.labels)) END,
+           w.options, k.own, k.own ?| ARRAY['unique', 'throttle', 'fuse']
+    FROM unnest(tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options) WITH ORDINALITY
+         AS w (task, args, queue, run_at, delay, priority, labels, max_attempts, options, no)
+    LEFT JOIN (
+        SELECT c.name, coalesce(t.queue, c.code ->> 'queue', 'default') AS queue,
+               coalesce(t.priority, (c.code ->> 'priority')::smallint, 0) AS priority,
+               coalesce(t.max_attempts, (c.code ->> 'max_attempts')::smallint, 1) AS max_attempts,
+               coalesce(
+                   t.labels,
+                   (SELECT array_agg(l) FROM jsonb_array_elements_text(nullif(c.code -> 'labels', 'null')) AS l),
+                   ARRAY[]::text[]) AS labels,
+               {schema}.own_terms(
+                   coalesce(c.code -> 'options', '{}') || coalesce(t.options, '{}'),
+                   coalesce(t.arg_defaults, c.code -> 'arg_defaults')) AS own
+        FROM (SELECT DISTINCT u.name, code_defaults -> u.name AS code FROM unnest(tasks) AS u (name)) AS c
+        LEFT JOIN {schema}.task AS t ON t.name = c.name
+        OFFSET 0
+    ) AS k ON k.name = w.task
+$$;
+
+-- Those that carry something, or that may have to pass the gate of a pause.
+CREATE FUNCTION {schema}.admit_jobs(
+    tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
+    labels jsonb[], max_attempts integer[], options jsonb[], code_defaults jsonb, paused text[], moment timestamptz
+) RETURNS TABLE (id bigint, state text, inserted boolean, fault text, conflict text)
+LANGUAGE plpgsql VOLATILE
+AS $$
+#variable_conflict use_column
+DECLARE
+    entries {schema}.entry[];
+    keyed boolean;
+    problem text;
+    late bigint[] := '{}';
+    holders bigint[] := '{}';
+    holder bigint;
+    clash text;
+BEGIN
+    entries := ARRAY(
+        SELECT ROW(
+            m.id, m.run_at, m.later, m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels, x.unique_key,
+            x.unique_until, x.key_expires_at,
+            CASE WHEN m.options ? 'lenient' THEN replace(x.on_conflict, 'raise', 'skip') ELSE x.on_conflict END,
+            x.replaces, x.lane, x.gates, x.units, x.fault)::{schema}.entry
+        FROM (
+            SELECT nextval('{schema}.job_id') AS id, o.* FROM (
+                SELECT j.* FROM {schema}.merged_jobs(
+                    tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults, moment
+                ) AS j ORDER BY j.no
+            ) AS o
+        ) AS m
+        LEFT JOIN LATERAL (
+            SELECT e.* FROM {schema}.entrance(
+                m.task, m.args, m.queue, m.labels, m.options - 'schedule', m.options -> 'schedule', m.own, paused, moment
+            ) AS e
+            WHERE m.options IS NOT NULL OR m.marked OR paused IS NOT NULL
+        ) AS x ON true
+        ORDER BY m.no);
+    SELECT bool_or(e.unique_key IS NOT NULL), min(e.fault) INTO keyed, problem FROM unnest(entries) AS e;
+    IF problem IS NOT NULL THEN
+        RETURN QUERY SELECT NULL::bigint, NULL::text, false, problem, NULL::text;
+        RETURN;
+    ELSIF keyed THEN
+        SELECT a.* INTO late, holders, holder, clash FROM {schema}.admit(entries, paused, moment) AS a;
+        IF clash IS NOT NULL THEN
+            RETURN QUERY SELECT holder, {schema}.state_of(holder), false, NULL::text, clash;
+            RETURN;
+        END IF;
+    ELSE
+        PERFORM {schema}.put_jobs(entries, moment);
+    END IF;
+    RETURN QUERY
+        SELECT coalesce(l.met, e.id),
+               CASE WHEN l.met IS NOT NULL THEN {schema}.state_of(l.met) WHEN e.later THEN 'scheduled' ELSE 'ready' END,
+               l.met IS NULL, NULL::text, NULL::text
+        FROM unnest(entries) AS e LEFT JOIN unnest(late, holders) AS l (id, met) ON l.id = e.id
+        ORDER BY e.id;
+END $$;
+
+-- The one way in for new jobs. Ids rise in input order. `options` are what else the calls say: unique, unique_key,
+-- throttle, fuse, units; under `schedule` what a schedule says.
+-- Nothing was inserted when a row has a `fault`, about what a template cannot be filled with, or a `conflict`, with the job
+-- that has the key: an error would be the end of the caller's transaction.
+CREATE FUNCTION {schema}.insert_jobs(
+    tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
+    labels jsonb[], max_attempts integer[], options jsonb[], code_defaults jsonb, given_now timestamptz
+) RETURNS TABLE (id bigint, state text, inserted boolean, fault text, conflict text)
+LANGUAGE plpgsql VOLATILE
+AS $$
+#variable_conflict use_column
+DECLARE
+    moment constant timestamptz := coalesce(given_now, clock_timestamp());
+    paused constant text[] := {schema}.paused_gates(moment);
+BEGIN
+    IF paused IS NOT NULL OR array_remove(options, NULL) <> '{}' OR EXISTS (
+        SELECT FROM (SELECT DISTINCT u.name FROM unnest(tasks) AS u (name)) AS n
+        LEFT JOIN {schema}.task AS t ON t.name = n.name
+        WHERE coalesce(code_defaults #> ARRAY[n.name, 'options'], '{}') || coalesce(t.options, '{}')
+              ?| ARRAY['unique', 'throttle', 'fuse'])
+    THEN
+        RETURN QUERY SELECT j.* FROM {schema}.admit_jobs(
+            tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults, paused, moment
+        ) AS j;
+        RETURN;
+    END IF;
+    RETURN QUERY
+        WITH added AS (
+            INSERT INTO {schema}.job (id, ready_seq, run_at, created_at, state, priority, max_attempts, queue, task, args, labels)
+            SELECT nextval('{schema}.job_id'), CASE WHEN m.later THEN NULL ELSE nextval('{schema}.ready_seq') END,
+                   m.run_at, moment, (CASE WHEN m.later THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
+                   m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels
+            FROM {schema}.merged_jobs(
+                tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults, moment
+            ) AS m ORDER BY m.no
+            RETURNING id, state, queue, run_at
+        ),
+        -- A later job wakes the clock only when it falls due before the clock's next look.
+        woken AS MATERIALIZED (
+            SELECT pg_notify({channel}, w.wake) FROM (
+                SELECT DISTINCT CASE WHEN a.state = 'ready' THEN 'ready ' || a.queue ELSE 'clock' END AS wake
+                FROM added AS a WHERE a.state = 'ready' OR a.run_at < moment + interval '3 seconds'
+            ) AS w
+        )
+        SELECT a.id, a.state::text, true, NULL::text, NULL::text
+        FROM added AS a, (SELECT count(*) FROM woken) AS w ORDER BY a.id;
+END $$;
+
+-- SELECT enqueue('reports.nightly', '{"day": "2026-11-22"}', queue => 'mice'): one job; gives its id, or that of the job
+-- that has its unique key. `unique_until` is `started`, `finished` or an interval; throttle and fuse are templates.
 CREATE FUNCTION {schema}.enqueue(
     task text, args jsonb DEFAULT '{}', queue text DEFAULT NULL, run_at timestamptz DEFAULT NULL,
     delay interval DEFAULT NULL, priority integer DEFAULT NULL, labels text[] DEFAULT NULL,
-    max_attempts integer DEFAULT NULL
+    max_attempts integer DEFAULT NULL, unique_key text DEFAULT NULL, unique_until text DEFAULT NULL,
+    on_conflict text DEFAULT NULL, throttle text[] DEFAULT NULL, fuse text[] DEFAULT NULL, units integer DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 AS $$
-    SELECT id FROM {schema}.insert_jobs(
+DECLARE
+    said jsonb := jsonb_strip_nulls(jsonb_build_object(
+        'unique_key', unique_key, 'throttle', throttle, 'fuse', fuse, 'units', units,
+        'terms', nullif(jsonb_strip_nulls(jsonb_build_object('until', unique_until, 'on_conflict', on_conflict)), '{}')));
+    came record;
+BEGIN
+    IF on_conflict NOT IN ('skip', 'replace', 'raise') THEN
+        RAISE invalid_parameter_value USING MESSAGE = format(
+            'task %L: on_conflict %L must be skip, replace or raise', task, on_conflict);
+    END IF;
+    IF units < 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('task %L: units %s must be 1 or more', task, units);
+    END IF;
+    SELECT j.* INTO came FROM {schema}.insert_jobs(
         ARRAY[task], ARRAY[args], ARRAY[queue], ARRAY[run_at], ARRAY[delay], ARRAY[priority],
-        ARRAY[to_jsonb(labels)], ARRAY[max_attempts], '{}', NULL
-    )
-$$;
+        ARRAY[to_jsonb(labels)], ARRAY[max_attempts], ARRAY[nullif(said, '{}')], '{}', NULL
+    ) AS j;
+    IF came.fault IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = came.fault;
+    ELSIF came.conflict IS NOT NULL THEN
+        RAISE unique_violation USING MESSAGE = came.conflict;
+    END IF;
+    RETURN came.id;
+END $$;
 
 -- The daily partitions that should exist and do not, the nearest days first.
 CREATE FUNCTION {schema}.wanted_partitions(first date, last date) RETURNS TABLE (parent text, instant text, day date)

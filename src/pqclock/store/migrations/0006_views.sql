@@ -1,17 +1,27 @@
 -- The waiting jobs of ticks, never tried yet, with the defaults that hold now: schedule > published task > built-in.
 CREATE VIEW {schema}.tick_defaults AS
-SELECT j.id AS job_id,
-       coalesce(s.definition ->> 'queue', t.queue, 'default') AS queue,
-       coalesce((s.definition ->> 'priority')::smallint, t.priority, 0::smallint) AS priority,
-       coalesce((s.definition ->> 'max_attempts')::smallint, t.max_attempts, 1::smallint) AS max_attempts,
-       coalesce(
-           CASE WHEN s.definition ? 'labels' THEN ARRAY(SELECT jsonb_array_elements_text(s.definition -> 'labels')) END,
-           t.labels, ARRAY[]::text[]
-       ) AS labels
-FROM {schema}.job AS j
-JOIN {schema}.schedule AS s ON s.id = j.schedule_id
-LEFT JOIN {schema}.task AS t ON t.name = j.task
-WHERE j.tick IS NOT NULL AND j.attempt = 0;
+SELECT m.job_id, m.queue, m.priority, m.max_attempts, m.labels, x.gates, x.units, x.lane
+FROM (
+    SELECT j.id AS job_id, j.task, j.args,
+           coalesce(s.definition ->> 'queue', t.queue, 'default') AS queue,
+           coalesce((s.definition ->> 'priority')::smallint, t.priority, 0::smallint) AS priority,
+           coalesce((s.definition ->> 'max_attempts')::smallint, t.max_attempts, 1::smallint) AS max_attempts,
+           coalesce(
+               CASE WHEN s.definition ? 'labels' THEN ARRAY(SELECT jsonb_array_elements_text(s.definition -> 'labels')) END,
+               t.labels, ARRAY[]::text[]
+           ) AS labels,
+           s.definition, {schema}.own_terms(t.options, t.arg_defaults) AS own
+    FROM {schema}.job AS j
+    JOIN {schema}.schedule AS s ON s.id = j.schedule_id
+    LEFT JOIN {schema}.task AS t ON t.name = j.task
+    WHERE j.tick IS NOT NULL AND j.attempt = 0
+) AS m
+CROSS JOIN (SELECT now() AS now, {schema}.paused_gates(now()) AS paused) AS p
+LEFT JOIN LATERAL (
+    SELECT e.gates, e.units, e.lane
+    FROM {schema}.entrance(m.task, m.args, m.queue, m.labels, NULL, m.definition - 'unique', m.own - 'unique', p.paused, p.now) AS e
+    WHERE m.definition ?| ARRAY['throttle', 'fuse'] OR m.own ?| ARRAY['throttle', 'fuse'] OR p.paused IS NOT NULL
+) AS x ON true;
 
 -- For people who ask in SQL. The columns of these views are part of the public contract.
 
