@@ -74,9 +74,9 @@ def test_in_files_arguments_are_named_with_args() -> None:
 
 def test_arguments_that_cannot_fill_a_template_are_told_as_far_as_they_are_known() -> None:
     args = {"day": "x", "no": None, "customer": {"id": 7}, "many": [1]}
-    for template in ("{day}", "{customer.id}", "{elsewhere}", "{{no}}"):
+    for template in ("{args.day}", "{args.customer.id}", "{args.elsewhere}", "{{no}}"):
         assert unfit(template, args) is None
-    for template in ("{no}", "{customer}", "{customer.name}", "{many}", "{day.x}"):
+    for template in ("{args.no}", "{args.customer}", "{args.customer.name}", "{args.many}", "{args.day.x}"):
         assert unfit(template, args) is not None
 
 

@@ -280,8 +280,8 @@ def test_trigger_makes_a_job_without_a_tick(database: Database) -> None:
     runtime.put(database.session, [given], NOW)
     runtime.pause(database.session, "a", now=NOW)
     at = NOW + 30 * MINUTE
-    job_id, state = runtime.trigger(database.session, "a", {"who": "y"}, now=at)
-    assert state == "ready"
+    job_id, state, inserted = runtime.trigger(database.session, "a", {"who": "y"}, now=at)
+    assert (state, inserted) == ("ready", True)
     fields = "schedule_key, tick, state, queue, priority, labels, max_attempts, args"
     assert database.rows(f"SELECT {fields} FROM pqclock.jobs WHERE id = %s", job_id) == [
         (

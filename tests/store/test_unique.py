@@ -86,8 +86,7 @@ def test_two_who_enqueue_the_same_keys_at_once_get_each_in_once(database: Databa
     came: list[list[Entered]] = []
 
     def rush(session: Session, numbers: list[int]) -> None:
-        for _ in range(20):
-            came.append(enter(session, *(new(n) for n in numbers)))
+        came.extend(enter(session, *(new(n) for n in numbers)) for _ in range(20))
 
     numbers = list(range(50))
     threads = [

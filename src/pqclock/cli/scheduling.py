@@ -175,11 +175,12 @@ def trigger(asked: Asked, key: str, args: dict[str, Any] | None) -> None:
     from pqclock.store import listings, runtime
 
     with connected(asked.settings) as session:
-        job_id, state = runtime.trigger(session, key, args)
-        found = listings.job(session, job_id)
+        job = runtime.trigger(session, key, args)
+        found = listings.job(session, job.id)
     if asked.json:
         print_json("jobs", [found[0]] if found else [])
-    _tell(asked, f"schedule {key}: job {job_id} is {state}; see `pqclock jobs show {job_id}`")
+    said = f"job {job.id} is {job.state}" if job.inserted else f"job {job.id}, which is {job.state}, has its unique key"
+    _tell(asked, f"schedule {key}: {said}; see `pqclock jobs show {job.id}`")
 
 
 def _change(asked: Asked, key: str, change: Callable[[Session], Result]) -> Result:

@@ -52,7 +52,7 @@ class _Draft:
 
     def rows(self, unfinished: Unfinished) -> list[TickRow]:
         judged = [Judged(entry) for entry in self.entries]
-        if self.judged_when_due:
+        if self.compiled.schedule.watches:
             judged = judge(self.entries, self.compiled.schedule.overlap, unfinished)
         return tick_rows(self.reach.schedule_id, self.compiled, judged, self.reach.owed_id)
 
@@ -63,7 +63,7 @@ class Planner:
     def __init__(self, session: Session, epoch: int) -> None:
         self._session = session
         self._epoch = epoch
-        self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
+        self._compiled: OrderedDict[tuple[int, int, bool], Compiled] = OrderedDict()
         self._aside = Aside("cannot be planned until it is changed")
         self._spans_aside = Aside("has missed ticks that cannot be decided on, and are left as they are")
         self._pace = Pace()
@@ -103,13 +103,7 @@ class Planner:
             drafts.append(draft)
             if budget.spent(len(draft.entries)) or self._aside.is_suspect(identity):
                 break
-        written = self._write(drafts, self._aside, now)
-        if written is not None and written.in_office:
-            moved = set(written.moved)
-            for draft in drafts:
-                if draft.reach.schedule_id not in moved:
-                    self._aside.hold(draft.identity, now)
-        return written
+        return self._write_apart(drafts, self._aside, now)
 
     def _draft(
         self, identity: Identity, row: DueSchedule, paused_until: datetime | None, now: datetime, most: int
@@ -139,11 +133,16 @@ class Planner:
             drafts.append(draft)
             if budget.spent(len(draft.entries)) or self._spans_aside.is_suspect(identity):
                 break
-        written = self._write(drafts, self._spans_aside, now)
-        if written is not None and written.in_office and written.spans < len(drafts):
-            for draft in drafts:
-                self._spans_aside.hold(draft.identity, now)
-        return written
+        return self._write_apart(drafts, self._spans_aside, now)
+
+    def _write_apart(self, drafts: Sequence[_Draft], aside: Aside, now: datetime) -> Insertion | None:
+        """Write a slice; what may have to wait for a unique key behind the rest."""
+        free = [draft for draft in drafts if not draft.compiled.schedule.is_unique]
+        unique = [draft for draft in drafts if draft.compiled.schedule.is_unique]
+        written = [done for group in (free, unique) if (done := self._write(group, aside, now)) is not None]
+        if len(written) < 2:
+            return written[0] if written else None
+        return _together(*written)
 
     def _write(self, drafts: Sequence[_Draft], aside: Aside, now: datetime) -> Insertion | None:
         """Write a slice; None when that cannot be. The next ones are smaller then, until it is one that is left alone."""
@@ -159,8 +158,13 @@ class Planner:
                 aside.give_up(drafts[0].identity, drafts[0].compiled.schedule.key, error)
             return None
         self._pace.grow()
+        moved, spans = set(written.moved), written.spans == len(drafts)
         for draft in drafts:
             aside.release(draft.identity)
+            # Spans are told by their number.
+            was_there = draft.reach.schedule_id in moved if draft.reach.owed_id is None else spans
+            if written.in_office and not was_there:
+                aside.hold(draft.identity, now)
         return written
 
     def _write_together(self, drafts: Sequence[_Draft]) -> Insertion:
@@ -187,10 +191,21 @@ class Planner:
 
     def _compile(self, row: DueSchedule) -> Compiled:
         """The schedule of a row; raises for a definition that this version of pqclock cannot read."""
-        identity = (row.id, row.version)
+        identity = (row.id, row.version, row.unique_task)
         if identity not in self._compiled:
             self._compiled[identity] = compile_row(row)
             while len(self._compiled) > CACHE_SIZE:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(identity)
         return self._compiled[identity]
+
+
+def _together(one: Insertion, other: Insertion) -> Insertion:
+    instants = [instant for instant in (one.first_run_at, other.first_run_at) if instant is not None]
+    return Insertion(
+        in_office=one.in_office and other.in_office,
+        moved=[*one.moved, *other.moved],
+        spans=one.spans + other.spans,
+        inserted=one.inserted + other.inserted,
+        first_run_at=min(instants, default=None),
+    )

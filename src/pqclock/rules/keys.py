@@ -71,18 +71,18 @@ def _field(template: str, match: re.Match[str]) -> str:
     return match[1]
 
 
-def unfit(template: str, scope: Mapping[str, object]) -> str | None:
-    """What keeps these arguments from filling the template, as far as they are given; else None.
+def unfit(template: str, args: Mapping[str, object]) -> str | None:
+    """What keeps these arguments of a schedule from filling the template, as far as they are given; else None.
 
-    A field that is missing altogether may be the default of the task, which nobody here knows.
+    An argument that is missing altogether may be a default of the task, which nobody here knows.
     """
     for field in fields_of(template):
-        value: object = scope
-        for depth, name in enumerate(field.split(".")):
-            if not isinstance(value, Mapping) or name not in value:
-                value = "" if depth == 0 else None
-                break
-            value = value[name]
+        _, argument, *path = field.split(".")
+        if argument not in args:
+            continue
+        value: object = args[argument]
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
         if value is None or isinstance(value, Mapping | list | tuple):
             kind = "missing or null" if value is None else "no single value"
             return f"names {{{field}}}, which is {kind} in these arguments"

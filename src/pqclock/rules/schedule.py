@@ -20,6 +20,7 @@ from pqclock.rules.durations import format_duration, parse_duration
 from pqclock.rules.excluding import Excluding
 from pqclock.rules.intervals import At, Every
 from pqclock.rules.moving import Law, Moving
+from pqclock.rules.unique import Unique
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The days by which `on_excluded` moves a tick.
@@ -33,7 +34,8 @@ _CACHED = 16_384
 class Schedule:
     """One schedule; instants are in UTC.
 
-    `source`, where it was written, and `was`, its former keys, are no part of its meaning.
+    `source`, where it was written, and `was`, its former keys, are no part of its meaning; nor is `unique_task`, whether
+    its task says by itself that its jobs are unique.
     """
 
     key: str
@@ -63,13 +65,32 @@ class Schedule:
     on_excluded: str = "skip"
     expires_in: timedelta | None = None
     max_attempts: int | None = None
+    unique: Unique | None = None
+    throttle: tuple[str, ...] | None = None
+    fuse: tuple[str, ...] | None = None
+    unique_task: bool = field(default=False, compare=False)
     was: tuple[str, ...] = field(default_factory=tuple, compare=False)
     source: str = field(default="", compare=False)
 
     @property
     def judged_when_due(self) -> bool:
         """Whether its ticks are decided on at their time, by what is unfinished then, and not ahead."""
+        return self.watches or self.is_unique
+
+    @property
+    def watches(self) -> bool:
+        """Whether it matters if jobs of its own are unfinished."""
         return self.overlap != "allow"
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether its jobs may meet others that have their key."""
+        return self.unique is not None or self.unique_task
+
+    def carries(self) -> dict[str, object]:
+        """What its jobs carry by its word, as the database reads it."""
+        definition = self.to_definition()
+        return {name: definition[name] for name in ("unique", "throttle", "fuse") if name in definition}
 
     @property
     def patience(self) -> timedelta:
@@ -159,15 +180,21 @@ _ENCODE: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(_INSTANTS, _instant_text),
     "labels": list,
     "exclude": Exclusion.plain,
+    "unique": Unique.to_options,
+    "throttle": list,
+    "fuse": list,
 }
 _DECODE: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(_DURATIONS, parse_duration),
     **dict.fromkeys(_INSTANTS, _instant),
     "labels": tuple,
     "exclude": exclusion_of,
+    "unique": Unique.from_options,
+    "throttle": tuple,
+    "fuse": tuple,
 }
 _DEFINED: dict[str, Any] = {
     entry.name: {} if entry.name == "args" else entry.default
     for entry in fields(Schedule)
-    if entry.name not in ("key", "was", "source")
+    if entry.name not in ("key", "was", "source", "unique_task")
 }

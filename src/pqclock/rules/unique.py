@@ -33,8 +33,10 @@ class Unique:
 
     def __post_init__(self) -> None:
         fields_of(self.key)
-        if self.until not in ("started", "finished") and parse_duration(self.until) < _SECOND:
-            raise ArgumentError(f"Unique(until={self.until!r}) must be started, finished, or a second at least")
+        if self.until not in ("started", "finished"):
+            if parse_duration(self.until) < _SECOND:
+                raise ArgumentError(f"Unique(until={self.until!r}) must be started, finished, or a second at least")
+            object.__setattr__(self, "until", format_duration(parse_duration(self.until)))
         if self.on_conflict not in CONFLICTS:
             raise ArgumentError(
                 f"Unique(on_conflict={self.on_conflict!r}) is not known: choose one of {', '.join(CONFLICTS)}"
@@ -47,8 +49,7 @@ class Unique:
 
     def to_options(self) -> dict[str, object]:
         """The terms as JSON values, as the database reads them."""
-        until = self.until if self.until in ("started", "finished") else format_duration(parse_duration(self.until))
-        options: dict[str, object] = {"key": self.key, "until": until, "on_conflict": self.on_conflict}
+        options: dict[str, object] = {"key": self.key, "until": self.until, "on_conflict": self.on_conflict}
         return {**options, "replace": list(self.replace)} if self.replace else options
 
     @classmethod

@@ -19,7 +19,7 @@ from pqclock.store import jobs, schedules
 from pqclock.store.changing import account, lock_one
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
-from pqclock.store.planning import Compiled, compile_row, tick_row
+from pqclock.store.planning import Compiled, compile_row, job_options, tick_row
 from pqclock.store.schedules import KnownSchedule
 from pqclock.store.splitting import LedgerRow, nominal, take_out
 
@@ -50,12 +50,16 @@ class Backfill:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What one transaction did: the ids of its jobs, how many ticks had one, and from where to go on."""
+    """What one transaction did: the ids of its jobs, how many ticks had one, and from where to go on.
+
+    `met` is how many ticks were left out, since their unique key is taken.
+    """
 
     cursor: datetime
     is_last: bool
     there: int = 0
     ids: tuple[int, ...] = ()
+    met: int = 0
 
 
 def room(session: Session, schedule_id: int, schedule: Schedule, at_once: int) -> int:
@@ -63,7 +67,7 @@ def room(session: Session, schedule_id: int, schedule: Schedule, at_once: int) -
 
     Where jobs must not overlap it is one, and none beside any other job of the schedule.
     """
-    if schedule.judged_when_due:
+    if schedule.watches:
         return 0 if schedules.unfinished(session, [schedule_id]) else 1
     (unfinished,) = session.run("backfilling.unfinished", schedule_id=schedule_id).fetchall()
     return at_once - int(unfinished[0])
@@ -94,7 +98,8 @@ def insert(session: Session, asked: Backfill, cursor: datetime, defaults: Defaul
     ids = _insert_jobs(session, row.id, compiled, asked, missing, defaults, moment)
     _write(session, row.id, gone, [*parts, *_entries(compiled.schedule, missing, ids, moment)])
     after = found[-1] if asked.newest_first else found[-1] + _INSTANT
-    return Slice(after, is_last, len(found) - len(missing), tuple(ids))
+    inserted = tuple(job_id for job_id in ids if job_id is not None)
+    return Slice(after, is_last, len(found) - len(missing), inserted, len(ids) - len(inserted))
 
 
 def _accounted(session: Session, row: KnownSchedule, until: datetime, now: datetime) -> KnownSchedule:
@@ -152,8 +157,8 @@ def _insert_jobs(
     missing: list[datetime],
     defaults: Defaults,
     now: datetime,
-) -> list[int]:
-    """Ready at once, in the order of the ticks; gives their ids."""
+) -> list[int | None]:
+    """Ready at once, in the order of the ticks; gives their ids, None for one that has met its unique key."""
     if not missing:
         return []
     schedule = compiled.schedule
@@ -167,12 +172,19 @@ def _insert_jobs(
             priority=priority,
             labels=labels,
             max_attempts=schedule.max_attempts,
+            options=job_options(schedule, lenient=True),
         )
         for tick in missing
     ]
-    ids = [job_id for job_id, _ in jobs.insert(session, new, defaults, now)]
-    expires_in = schedule.expires_in
-    session.run("backfilling.adopt", schedule_id=schedule_id, ids=ids, ticks=missing, expires_in=expires_in)
+    ids = [job.id if job.inserted else None for job in jobs.enter(session, new, defaults, now)]
+    own = [(job_id, tick) for job_id, tick in zip(ids, missing, strict=True) if job_id is not None]
+    session.run(
+        "backfilling.adopt",
+        schedule_id=schedule_id,
+        ids=[job_id for job_id, _ in own],
+        ticks=[tick for _, tick in own],
+        expires_in=schedule.expires_in,
+    )
     return ids
 
 
@@ -192,9 +204,12 @@ def _args(schedule_id: int, compiled: Compiled, tick: datetime) -> dict[str, Any
     return args
 
 
-def _entries(schedule: Schedule, missing: Sequence[datetime], ids: Sequence[int], now: datetime) -> list[LedgerRow]:
+def _entries(
+    schedule: Schedule, missing: Sequence[datetime], ids: Sequence[int | None], now: datetime
+) -> list[LedgerRow]:
     timing = schedule.ticking()
+    outcomes = {True: ("skipped", "unique"), False: ("inserted", None)}
     return [
-        LedgerRow(tick, tick, 1, nominal(timing, tick), "inserted", None, "backfill", job_id, now)
+        LedgerRow(tick, tick, 1, nominal(timing, tick), *outcomes[job_id is None], "backfill", job_id, now)
         for tick, job_id in zip(missing, ids, strict=True)
     ]

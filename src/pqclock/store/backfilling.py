@@ -135,6 +135,7 @@ class _Work:
         self._now = now
         self._cursor = asked.until if asked.newest_first else asked.since
         self._there = 0
+        self._met = 0
         self._begun: datetime | None = None
 
     def step(self, session: Session) -> bool:
@@ -147,14 +148,15 @@ class _Work:
         done = repeated(session, lambda: slices.insert(session, self._asked, self._cursor, self._defaults, self._now))
         self._cursor, self.inserted_all = done.cursor, done.is_last
         self._there += done.there
+        self._met += done.met
         self.unfinished.update(done.ids)
         self.progress = replace(self.progress, inserted=self.progress.inserted + len(done.ids))
         if self.inserted_all:
             # Another one may have been at work on the same range.
             self.progress = replace(
-                self.progress, already_there=self._there, ticks=self._there + self.progress.inserted
+                self.progress, already_there=self._there, ticks=self._there + self._met + self.progress.inserted
             )
-        return ended or bool(done.ids or done.there) or self.inserted_all
+        return ended or bool(done.ids or done.there or done.met) or self.inserted_all
 
     def _is_full(self, session: Session) -> bool:
         """A look without the lock, as long as there is no room."""

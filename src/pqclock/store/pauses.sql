@@ -89,7 +89,7 @@ chosen AS MATERIALIZED (
     FROM hits AS h CROSS JOIN held AS p CROSS JOIN LATERAL (
         SELECT j.* FROM {schema}.job AS j WHERE j.id = h.id AND j.state <> 'running' FOR UPDATE SKIP LOCKED
     ) AS j
-    CROSS JOIN LATERAL (SELECT ARRAY(SELECT DISTINCT u.gate FROM unnest(j.gates || p.gate) AS u (gate) ORDER BY 1) AS gates) AS n
+    CROSS JOIN LATERAL (SELECT ARRAY(SELECT DISTINCT u.gate COLLATE "C" FROM unnest(j.gates || p.gate) AS u (gate) ORDER BY 1) AS gates) AS n
 ),
 -- As arrays, since the planner takes the limit for the number of rows.
 moved AS (

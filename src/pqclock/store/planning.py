@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,6 +32,8 @@ class Compiled:
 def compile_row(row: DueSchedule | OwedSpan | KnownSchedule) -> Compiled:
     """The schedule of a row; raises for a definition that this version of pqclock cannot read."""
     schedule = Schedule.from_definition(row.key, row.definition)
+    if not isinstance(row, KnownSchedule) and row.unique_task:
+        schedule = replace(schedule, unique_task=True)
     schedule.ticking()
     return Compiled(schedule, compile_args(schedule.args), ZoneInfo(schedule.timezone))
 
@@ -47,7 +50,10 @@ def plan_row(
     since = owed[1] if owed else row.planned_to
     plan = ticks.plan(schedule, since, row.created_at, now, ahead.horizon(schedule), most)
     plan_at = ahead.plan_at(schedule, plan.look_at)
-    reach = Reach(row.id, row.version, row.planned_to, plan.planned_to, plan.next_tick, plan_at)
+    unique_task = schedule.unique_task or None
+    reach = Reach(
+        row.id, row.version, row.planned_to, plan.planned_to, plan.next_tick, plan_at, unique_task=unique_task
+    )
     if owed is not None:
         reach = replace(reach, owed_after=owed[0], owed_upto=owed[1], noticed_at=now)
     return reach, list(plan.entries)
@@ -66,6 +72,12 @@ def plan_owed(
         compiled.schedule, span.after, span.created_at, span.noticed_at, span.upto - span.noticed_at, most
     )
     return Reach(span.schedule_id, span.version, span.after, plan.planned_to, owed_id=span.id), list(plan.entries)
+
+
+def job_options(schedule: Schedule, *, lenient: bool = False) -> str | None:
+    """What a job by the word of a schedule carries, for `jobs.insert`; with `lenient`, `raise` means `skip`."""
+    options = {"schedule": schedule.carries(), **({"lenient": True} if lenient else {})}
+    return json.dumps(options) if any(options.values()) else None
 
 
 def tick_rows(
@@ -91,7 +103,8 @@ def tick_row(schedule_id: int, compiled: Compiled, entry: ticks.Entry, previous:
     schedule = compiled.schedule
     due = run_at(schedule, entry.tick)
     expires_at = due + schedule.expires_in if schedule.expires_in else None
-    return replace(row, run_at=due, expires_at=expires_at, args=_arguments(compiled, entry.tick, previous))
+    args = _arguments(compiled, entry.tick, previous)
+    return replace(row, run_at=due, expires_at=expires_at, args=args, keyed=schedule.is_unique)
 
 
 def _arguments(compiled: Compiled, tick: datetime, previous: datetime | None) -> dict[str, object]:

@@ -23,8 +23,9 @@ from pqclock.rules.templates import compile_args, render
 from pqclock.store import jobs, schedules
 from pqclock.store.changing import account, find, lock, lock_one, new_row, repeated, rewrite
 from pqclock.store.database import Session
-from pqclock.store.jobs import NewJob
+from pqclock.store.jobs import Entered, NewJob
 from pqclock.store.pauses import checked_note, end_of_pause
+from pqclock.store.planning import job_options
 from pqclock.store.schedules import DueSchedule, KnownSchedule
 
 # The source of what no file declares.
@@ -76,10 +77,11 @@ def trigger(
     args: Mapping[str, object] | None = None,
     code_defaults: Mapping[str, Mapping[str, Any]] | None = None,
     now: datetime | None = None,
-) -> tuple[int, str]:
-    """Insert a job of the schedule that has no tick, also of one that is paused or disabled; gives its id and state.
+) -> Entered:
+    """Insert a job of the schedule that has no tick, also of one that is paused or disabled.
 
-    `args` go before the schedule's, name by name; templates are filled as for a tick now. Raises UnknownSchedule.
+    `args` go before the schedule's, name by name; templates are filled as for a tick now. Raises UnknownSchedule, and
+    as `jobs.entered` does; where its unique key is taken, it is the job that has it.
     """
     with session.transaction():
         schedule_id, definition = find(session, key)
@@ -87,10 +89,11 @@ def trigger(
         moment = schedules.database_now(session, now)
         merged = {**_arguments(schedule, moment.replace(microsecond=0)), **(args or {})}
         job = _job(schedule, check_object(merged, f"schedule {key!r}: args"))
-        ((job_id, state),) = jobs.insert(session, [job], code_defaults, moment)
-        adoption = {"watched": schedule.judged_when_due, "expires_in": schedule.expires_in}
-        session.run("runtime.adopt", id=job_id, schedule_id=schedule_id, **adoption)
-    return job_id, state
+        (entered,) = jobs.enter(session, [job], code_defaults, moment)
+        if entered.inserted:
+            adoption = {"watched": schedule.watches, "expires_in": schedule.expires_in}
+            session.run("runtime.adopt", id=entered.id, schedule_id=schedule_id, **adoption)
+    return entered
 
 
 def pauses(session: Session, due: Sequence[DueSchedule]) -> dict[int, datetime]:
@@ -183,6 +186,7 @@ def _job(schedule: Schedule, args: str) -> NewJob:
         priority=schedule.priority,
         labels=None if schedule.labels is None else json.dumps(schedule.labels),
         max_attempts=schedule.max_attempts,
+        options=job_options(schedule),
     )
 
 

@@ -23,7 +23,11 @@ WITH ahead AS MATERIALIZED (
     ORDER BY j.id FOR UPDATE OF j
 ),
 gone AS (
-    DELETE FROM {schema}.job AS j USING ahead AS a WHERE j.id = a.id RETURNING a.schedule_id, a.tick
+    DELETE FROM {schema}.job AS j USING ahead AS a WHERE j.id = a.id
+    RETURNING j.id, j.task, j.unique_key, a.schedule_id, a.tick
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING gone AS g WHERE u.task = g.task AND u.key = g.unique_key AND u.job_id = g.id
 ),
 left_out AS (
     DELETE FROM {schema}.tick AS t

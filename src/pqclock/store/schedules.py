@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ class DueSchedule:
     definition: dict[str, Any]
     planned_to: datetime
     created_at: datetime
+    unique_task: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Reach:
     owed_upto: datetime | None = None
     noticed_at: datetime | None = None
     owed_id: int | None = None
+    unique_task: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class TickRow:
     """A row for the ledger; with `run_at`, `expires_at` and `args` for its job when the outcome is `inserted`.
 
     `nominal` is the instant from which the tick was moved, if it was. A job that is `held` waits until those of its
-    schedule before it have ended; one that `replaces` cancels them. `owed_id` is the span that the tick belongs to.
+    schedule before it have ended; one that `replaces` cancels them. `owed_id` is the span that the tick belongs to. A job
+    that is `keyed` takes its unique key, or is left out for it.
     """
 
     schedule_id: int
@@ -71,6 +74,7 @@ class TickRow:
     held: bool = False
     replaces: bool = False
     owed_id: int | None = None
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +95,15 @@ class OwedSpan:
     noticed_at: datetime
     created_at: datetime
     paused_until: datetime | None
+    unique_task: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
     """What came of inserting ticks: False in `in_office` means that the term is over and nothing was written.
 
-    `moved` are the schedules whose cursors were, `spans` is the number of spans of missed ticks that were.
+    `moved` are the schedules whose cursors were, `spans` is the number of spans of missed ticks that were. `keyed` are
+    the jobs that have unique keys.
     """
 
     in_office: bool
@@ -105,6 +111,7 @@ class Insertion:
     spans: int
     inserted: int
     first_run_at: datetime | None
+    keyed: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +179,16 @@ def insert_ticks(
 ) -> Insertion:
     """Write ledger, jobs and cursors in one statement; a tick that has a row is left alone.
 
-    The leader writes under its term's epoch; without one, the caller holds the schedules' rows locked.
+    The leader writes under its term's epoch; without one, the caller holds the schedules' rows locked. Where ticks are
+    keyed, it is part of a transaction of the caller.
     """
-    return session.fetch(
+    written = session.fetch(
         Insertion, "schedules.insert_ticks", epoch=epoch, cursors=_json(reaches), entries=_json(ticks), now=now
     )[0]
+    if not written.keyed:
+        return written
+    row = session.run("schedules.admit_ticks", keyed=json.dumps(written.keyed), now=now).fetchone()
+    return replace(written, inserted=written.inserted - (row[0] if row else 0))
 
 
 def database_now(session: Session, now: datetime | None = None) -> datetime:
@@ -243,7 +255,10 @@ def _broken(versions: Versions) -> dict[str, list[int]]:
 def _json(rows: Sequence[Reach] | Sequence[TickRow]) -> str:
     """Rows as JSON, without what is not there: `asdict` would copy every value of every row."""
     names = rows[0].__slots__ if rows else ()
-    plain = [{name: value for name in names if (value := getattr(row, name)) is not None} for row in rows]
+    plain = [
+        {name: value for name in names if (value := getattr(row, name)) is not None and value is not False}
+        for row in rows
+    ]
     return json.dumps(plain, default=_instant, separators=(",", ":"))
 
 

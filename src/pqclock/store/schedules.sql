@@ -1,7 +1,9 @@
 -- name: due
 -- The schedules that are to be planned before an instant, by when their ticks are due: what is planned ahead has time,
 -- what is judged at its time has none. Without those known to be broken.
-SELECT s.id, s.key, s.version, s.definition, s.planned_to, s.created_at
+SELECT s.id, s.key, s.version, s.definition, s.planned_to, s.created_at,
+       coalesce((SELECT t.options ? 'unique' FROM {schema}.task AS t WHERE t.name = s.definition ->> 'task'), false)
+           AS unique_task
 FROM (
     (SELECT a.*, a.plan_at + %(ahead)s::interval AS due_at FROM {schema}.schedule AS a
      WHERE a.state = 'active' AND a.plan_at <= %(before)s AND NOT a.judged
@@ -25,6 +27,8 @@ ORDER BY s.plan_at LIMIT 1
 -- name: owed
 -- Spans of missed ticks, the first noticed first; with what became of their schedules since.
 SELECT o.id, o.schedule_id, s.key, s.version, s.state, o.definition, o.after, o.upto, o.noticed_at, s.created_at,
+       coalesce((SELECT t.options ? 'unique' FROM {schema}.task AS t WHERE t.name = o.definition ->> 'task'), false)
+           AS unique_task,
        CASE WHEN s.paused_until < '9999-12-31' THEN s.paused_until WHEN s.paused_until IS NOT NULL THEN '9999-12-31 00:00:00Z' END AS paused_until
 FROM {schema}.owed AS o JOIN {schema}.schedule AS s ON s.id = o.schedule_id
 WHERE o.id <> ALL(%(broken)s::bigint[])
@@ -36,7 +40,7 @@ SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = %(schedule_id)
 -- name: owed_by
 -- All spans of missed ticks of these schedules.
 SELECT o.id, o.schedule_id, s.key, s.version, s.state, o.definition, o.after, o.upto, o.noticed_at, s.created_at,
-       NULL::timestamptz AS paused_until
+       NULL::timestamptz AS paused_until, false AS unique_task
 FROM {schema}.owed AS o JOIN {schema}.schedule AS s ON s.id = o.schedule_id
 WHERE o.schedule_id = ANY(%(ids)s::bigint[]) ORDER BY o.id FOR UPDATE OF o
 
@@ -70,7 +74,8 @@ office AS MATERIALIZED (
 reach AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(cursors)s::jsonb) AS c (
         schedule_id bigint, version bigint, planned_from timestamptz, planned_to timestamptz, next_tick timestamptz,
-        plan_at timestamptz, owed_after timestamptz, owed_upto timestamptz, noticed_at timestamptz, owed_id bigint)
+        plan_at timestamptz, owed_after timestamptz, owed_upto timestamptz, noticed_at timestamptz, owed_id bigint,
+        unique_task boolean)
 ),
 free AS MATERIALIZED (
     SELECT s.id FROM {schema}.schedule AS s JOIN reach AS r ON r.schedule_id = s.id AND r.owed_id IS NULL
@@ -81,6 +86,7 @@ free AS MATERIALIZED (
 moved AS (
     UPDATE {schema}.schedule AS s
     SET planned_to = r.planned_to, next_tick = r.next_tick, plan_at = r.plan_at,
+        unique_task = coalesce(r.unique_task, false),
         watermark = greatest(s.watermark, least(r.planned_to, m.now, r.owed_after, (
             SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = s.id)))
     FROM free AS f, reach AS r, moment AS m
@@ -112,7 +118,7 @@ entry AS MATERIALIZED (
     FROM jsonb_to_recordset(%(entries)s::jsonb) AS e (
         schedule_id bigint, owed_id bigint, tick timestamptz, through timestamptz, count bigint, outcome text, reason text,
         origin text, nominal timestamptz, run_at timestamptz, expires_at timestamptz, args jsonb, held boolean,
-        replaces boolean)
+        replaces boolean, keyed boolean)
     JOIN (SELECT id, NULL::bigint AS owed_id, definition FROM moved
           UNION ALL SELECT schedule_id, id, definition FROM free_span) AS d
       ON d.id = e.schedule_id AND d.owed_id IS NOT DISTINCT FROM e.owed_id
@@ -125,26 +131,46 @@ ledger AS (
     ON CONFLICT ON CONSTRAINT one_row_per_tick DO NOTHING
     RETURNING job_id
 ),
-inserted AS (
-    INSERT INTO {schema}.job (
-        id, run_at, created_at, expires_at, schedule_id, tick, state, priority, max_attempts, held, watched, queue, task,
-        args, labels)
-    SELECT e.job_id, e.run_at, m.now, e.expires_at, e.schedule_id, e.tick, 'scheduled',
-           coalesce((e.definition ->> 'priority')::smallint, t.priority, 0),
-           coalesce((e.definition ->> 'max_attempts')::smallint, t.max_attempts, 1),
-           coalesce(e.held, false),
-           coalesce(e.definition ->> 'overlap', 'allow') <> 'allow',
-           coalesce(e.definition ->> 'queue', t.queue, 'default'),
-           e.definition ->> 'task', e.args,
+paused AS MATERIALIZED (SELECT {schema}.paused_gates((SELECT now FROM moment)) AS gates),
+merged AS (
+    SELECT e.*, coalesce((e.definition ->> 'priority')::smallint, t.priority, 0) AS priority,
+           coalesce((e.definition ->> 'max_attempts')::smallint, t.max_attempts, 1) AS max_attempts,
+           coalesce(e.definition ->> 'queue', t.queue, 'default') AS queue,
+           e.definition ->> 'task' AS task,
            coalesce(
                CASE WHEN e.definition ? 'labels'
                     THEN ARRAY(SELECT jsonb_array_elements_text(e.definition -> 'labels')) END,
-               t.labels, ARRAY[]::text[])
+               t.labels, ARRAY[]::text[]) AS labels,
+           t.options, t.arg_defaults
     FROM entry AS e
-    CROSS JOIN moment AS m
     LEFT JOIN {schema}.task AS t ON t.name = e.definition ->> 'task'
     -- IS TRUE makes it a look into a hash: how many rows there are is not known, and a join would be a nested loop.
     WHERE (e.job_id IN (SELECT l.job_id FROM ledger AS l)) IS TRUE
+),
+-- Unique keys are for those ticks that are decided on at their time.
+carried AS MATERIALIZED (
+    SELECT g.*, x.unique_key, x.unique_until, x.key_expires_at, x.on_conflict, x.replaces AS renewed, x.lane, x.gates, x.units, x.fault
+    FROM merged AS g CROSS JOIN moment AS m CROSS JOIN paused AS p
+    LEFT JOIN LATERAL (
+        SELECT c.* FROM {schema}.entrance(
+            g.task, g.args, g.queue, g.labels, NULL,
+            CASE WHEN g.keyed THEN g.definition ELSE g.definition - 'unique' END,
+            {schema}.own_terms(CASE WHEN g.keyed THEN g.options ELSE g.options - 'unique' END, g.arg_defaults),
+            p.gates, m.now) AS c
+        WHERE g.keyed OR g.definition ?| ARRAY['throttle', 'fuse'] OR g.options ?| ARRAY['throttle', 'fuse']
+              OR p.gates IS NOT NULL
+    ) AS x ON true
+),
+inserted AS (
+    INSERT INTO {schema}.job (
+        id, run_at, created_at, expires_at, schedule_id, tick, state, priority, max_attempts, held, watched, queue, task,
+        args, labels, unique_key, unique_until, lane, gates, units)
+    SELECT c.job_id, c.run_at, m.now, c.expires_at, c.schedule_id, c.tick, 'scheduled', c.priority, c.max_attempts,
+           coalesce(c.held, false),
+           coalesce(c.definition ->> 'overlap', 'allow') <> 'allow',
+           c.queue, c.task, CASE WHEN c.fault IS NULL THEN c.args ELSE {schema}.refuse(c.fault) END,
+           c.labels, c.unique_key, c.unique_until, c.lane, c.gates, c.units
+    FROM carried AS c CROSS JOIN moment AS m
     RETURNING id, run_at
 ),
 -- In the place of all that is unfinished of the same schedule: a run that goes on has lost its lease.
@@ -155,12 +181,16 @@ replaced AS (
     DELETE FROM {schema}.job AS j
     WHERE j.watched AND j.schedule_id = ANY(ARRAY(SELECT schedule_id FROM replacing)) RETURNING j.*
 ),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING replaced AS r
+    WHERE r.unique_until <> 'time' AND u.task = r.task AND u.key = r.unique_key AND u.job_id = r.id
+),
 history AS (
     INSERT INTO {schema}.job_history (
-        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, schedule_id, tick,
+        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, schedule_id, tick,
         created_at, started_at, finished_at, error, worker_id)
     SELECT r.id, 'cancelled', r.queue, r.task, r.args, r.priority, r.labels, r.run_at, r.attempt, r.max_attempts,
-           r.schedule_id, r.tick, r.created_at, r.started_at, m.now,
+           r.unique_key, r.gates, r.schedule_id, r.tick, r.created_at, r.started_at, m.now,
            'replaced by the job of the tick ' || to_char(b.tick AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
            r.worker_id
     FROM replaced AS r JOIN replacing AS b USING (schedule_id) CROSS JOIN moment AS m
@@ -177,8 +207,15 @@ SELECT (SELECT held FROM office) AS in_office,
        ARRAY(SELECT id FROM moved) AS moved,
        (SELECT count(*) FROM free_span) AS spans,
        (SELECT count(*) FROM inserted) AS inserted,
-       (SELECT min(run_at) FROM inserted) AS first_run_at
+       (SELECT min(run_at) FROM inserted) AS first_run_at,
+       (SELECT jsonb_agg(jsonb_build_object('id', c.job_id, 'expires_at', c.key_expires_at, 'on_conflict', c.on_conflict,
+                                            'replaces', c.renewed))
+        FROM carried AS c WHERE c.unique_key IS NOT NULL) AS keyed
 FROM (SELECT count(*) FROM told) AS t
+
+-- name: admit_ticks
+-- Of ticks whose jobs were just inserted: those that meet a unique key are left out; gives their number.
+SELECT {schema}.admit_ticks(%(keyed)s::jsonb, %(now)s::timestamptz)
 
 -- name: allow_time
 -- An application may wait for others, and be long: within its transaction the limits of a clock's connection are wider.

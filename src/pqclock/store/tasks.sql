@@ -26,11 +26,23 @@ SELECT t.name FROM {schema}.task AS t ORDER BY t.name LIMIT 10000
 -- Give the waiting jobs of ticks the defaults of tasks that were published after they were inserted.
 WITH settled AS (
     UPDATE {schema}.job AS j
-    SET queue = d.queue, priority = d.priority, max_attempts = d.max_attempts, labels = d.labels
+    SET queue = d.queue, priority = d.priority, max_attempts = d.max_attempts, labels = d.labels, gates = d.gates,
+        units = d.units, lane = d.lane
     FROM {schema}.tick_defaults AS d
     WHERE d.job_id = j.id AND j.task = ANY(%(names)s::text[]) AND j.state <> 'running' AND j.attempt = 0
-      AND (j.queue, j.priority, j.max_attempts, j.labels)
-          IS DISTINCT FROM (d.queue, d.priority, d.max_attempts, d.labels)
-    RETURNING j.queue, j.state
+      AND (j.queue, j.priority, j.max_attempts, j.labels, j.lane)
+          IS DISTINCT FROM (d.queue, d.priority, d.max_attempts, d.labels, d.lane)
+    RETURNING j.queue, j.state, j.task, j.priority, j.lane, j.gates, j.units
+),
+arrived AS (
+    INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
+    SELECT DISTINCT ON (s.lane) s.lane, s.queue, s.task, s.gates, s.units, s.priority
+    FROM settled AS s WHERE s.lane IS NOT NULL AND s.state = 'ready' ORDER BY s.lane, s.priority
+),
+woken AS MATERIALIZED (
+    SELECT pg_notify({channel}, w.wake) FROM (
+        SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake
+        FROM settled WHERE state = 'ready'
+    ) AS w
 )
-SELECT pg_notify({channel}, 'ready ' || q.queue) FROM (SELECT DISTINCT queue FROM settled WHERE state = 'ready') AS q
+SELECT {schema}.judge_from_now_on(%(names)s::text[]) FROM (SELECT count(*) FROM woken) AS w

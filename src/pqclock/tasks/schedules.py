@@ -75,8 +75,8 @@ class Schedules:
         `args` go before the schedule's, name by name; its templates are filled as for a tick now.
         """
         with self._connections.session() as session:
-            job_id, state = runtime.trigger(session, key, args, self._defaults())
-        return JobHandle(job_id, True, state, self._app)
+            job = runtime.trigger(session, key, args, self._defaults())
+        return JobHandle(job.id, job.inserted, job.state, self._app)
 
     def backfill(
         self,

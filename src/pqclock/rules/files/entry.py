@@ -17,6 +17,7 @@ from pqclock.rules.durations import format_duration
 from pqclock.rules.files.exclusions import moving_faults, resolve
 from pqclock.rules.files.fields import NOT_DEFAULTS, SECTIONS, Section
 from pqclock.rules.files.findings import dotted, show
+from pqclock.rules.files.gates import read_gates
 from pqclock.rules.files.kinds import Fault
 from pqclock.rules.files.tables import read_fields
 from pqclock.rules.schedule import Schedule, cron_of
@@ -89,6 +90,7 @@ def read_schedule(
     faults += _timing_faults(given, values)
     faults += _instant_faults(values, "timezone" in given or "timezone" in defaults)
     faults += resolve(values, calendars)
+    faults += read_gates(values)
     if any(fault.severity == "error" for fault in faults):
         return None, faults
     kept = {name: values[name] for name in _KEPT if name in values}
@@ -193,7 +195,7 @@ def _window_faults(schedule: Schedule) -> list[Fault]:
 
 def _overlap_faults(schedule: Schedule) -> list[Fault]:
     """A doubt where missed ticks, which come all at once, would stand in each other's way."""
-    if schedule.catch_up != "all" or not schedule.judged_when_due:
+    if schedule.catch_up != "all" or not schedule.watches:
         return []
     effect = {"skip": "one of them", "wait": "two of them", "replace": "the last one"}[schedule.overlap]
     message = f'= "all" inserts missed ticks at once, of which overlap = {show(schedule.overlap)} lets {effect} run'

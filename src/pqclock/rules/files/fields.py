@@ -17,6 +17,7 @@ from pqclock.rules.files.arguments import Arguments
 from pqclock.rules.files.kinds import Choice, Kind, Share, Switch, Text, Whole
 from pqclock.rules.files.tables import Checked, Either, Several, Table
 from pqclock.rules.files.times import Day, Duration, Instant, Rate
+from pqclock.rules.keys import check_file_reference, check_file_template
 
 KEY_PATTERN = "[a-z0-9][a-z0-9._-]{0,99}"
 NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
@@ -29,7 +30,7 @@ _ZONE = Checked(Text("the IANA name of a time zone, such as Europe/Berlin", 64),
 _TASK = Text("the name of a task: letters, digits, _ . : and -", 200, "[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 _QUEUE = Text("the name of a queue: letters, digits, _ . and -", 100, NAME_PATTERN)
 REFERENCES_LIMIT = 16
-_RULE = Text("the name of a rule, or NAME:KEY", 512)
+_RULE = Checked(Text("the name of a rule, or NAME:KEY", 512), check_file_reference)
 _CALENDAR = Text("the name of a calendar", 100, NAME_PATTERN)
 _CLASS = Text("the name of an exception class", 200, "[A-Za-z_][A-Za-z0-9_.]*")
 
@@ -88,8 +89,8 @@ class Section:
 UNIQUE = (
     Field(
         "key",
-        Text("a text", 512),
-        "Template of the key; scoped to the task.",
+        Checked(Text("a text", 512), check_file_template),
+        "Template of the key, with `{args.NAME}` for an argument; keys are scoped to the task.",
         '"report:{args.day}"',
         required=True,
     ),
@@ -208,16 +209,16 @@ SCHEDULE = (
           aliases=("expires",)),
     Field(
         "unique", Table(UNIQUE), "Lets one job with the same key in.",
-        '{ key = "report:{args.day}", until = "finished", on_conflict = "skip" }', supported=False,
+        '{ key = "report:{args.day}", until = "finished", on_conflict = "skip" }',
     ),
     Field(
         "throttle", Several(_RULE, "rules", REFERENCES_LIMIT),
         "Throttles that the job passes; the text before the first `:` names the rule, the rest is the key.",
-        '["warehouse", "stripe:{args.account}"]', supported=False,
+        '["warehouse", "stripe:{args.account}"]',
     ),
     Field(
         "fuse", Several(_RULE, "rules", REFERENCES_LIMIT), "Fuses that the job passes; read as `throttle`.",
-        '["warehouse"]', supported=False,
+        '["warehouse"]',
     ),
     Field("alert_after", Duration(_SECOND), "No run begun by then: the alarm.", '"10m"', supported=False),
     Field(

@@ -8,7 +8,9 @@ CREATE TABLE {schema}.schedule (
     state         text NOT NULL,
     definition    jsonb NOT NULL,
     version       bigint NOT NULL DEFAULT 1,
-    judged        boolean NOT NULL GENERATED ALWAYS AS (coalesce(definition ->> 'overlap', 'allow') <> 'allow') STORED,
+    unique_task   boolean NOT NULL DEFAULT false,
+    judged        boolean NOT NULL GENERATED ALWAYS AS (
+        unique_task OR definition ? 'unique' OR coalesce(definition ->> 'overlap', 'allow') <> 'allow') STORED,
     planned_to    timestamptz NOT NULL,
     watermark     timestamptz NOT NULL,
     next_tick     timestamptz,
@@ -26,6 +28,7 @@ COMMENT ON COLUMN {schema}.schedule.next_tick IS
 COMMENT ON COLUMN {schema}.schedule.plan_at IS
     'when it is to be planned next: ahead of its next tick, or at it where it is judged; null for never';
 
+COMMENT ON COLUMN {schema}.schedule.unique_task IS 'its task says that its jobs are unique, as far as planning has seen';
 COMMENT ON COLUMN {schema}.schedule.judged IS 'its ticks are decided on at their time, by what is unfinished then';
 
 CREATE INDEX schedule_plan ON {schema}.schedule (plan_at) WHERE state = 'active';

@@ -309,9 +309,10 @@ AS $$
 $$;
 
 -- Gets entries in, or has them meet the jobs that have their keys: gives each that did, with the job. With a `conflict`
--- nothing was written, since somebody wants to hear of a key that is taken.
+-- nothing was written, since somebody wants to hear of a key that is taken. Of entries that `are_there` as jobs already,
+-- only the keys are written.
 CREATE FUNCTION {schema}.admit(
-    entries {schema}.entry[], paused text[], moment timestamptz, OUT late bigint[], OUT holders bigint[],
+    entries {schema}.entry[], paused text[], moment timestamptz, are_there boolean, OUT late bigint[], OUT holders bigint[],
     OUT holder bigint, OUT conflict text
 )
 LANGUAGE plpgsql VOLATILE
@@ -340,7 +341,7 @@ BEGIN
             RETURN;
         END IF;
         PERFORM {schema}.put_jobs(
-            CASE WHEN lost = '{}' THEN pending
+            CASE WHEN are_there THEN '{}' WHEN lost = '{}' THEN pending
                  ELSE ARRAY(SELECT e FROM unnest(pending) AS e
                             WHERE (e.id IN (SELECT unnest(lost))) IS NOT TRUE ORDER BY e.id) END, moment);
         again := '{}';
@@ -441,7 +442,7 @@ BEGIN
         RETURN QUERY SELECT NULL::bigint, NULL::text, false, problem, NULL::text;
         RETURN;
     ELSIF keyed THEN
-        SELECT a.* INTO late, holders, holder, clash FROM {schema}.admit(entries, paused, moment) AS a;
+        SELECT a.* INTO late, holders, holder, clash FROM {schema}.admit(entries, paused, moment, false) AS a;
         IF clash IS NOT NULL THEN
             RETURN QUERY SELECT holder, {schema}.state_of(holder), false, NULL::text, clash;
             RETURN;
@@ -503,6 +504,83 @@ BEGIN
         )
         SELECT a.id, a.state::text, true, NULL::text, NULL::text
         FROM added AS a, (SELECT count(*) FROM woken) AS w ORDER BY a.id;
+END $$;
+
+-- Refuses to write what carries a fault.
+CREATE FUNCTION {schema}.refuse(fault text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    RAISE invalid_parameter_value USING MESSAGE = fault;
+END $$;
+
+-- Takes the unique keys of ticks' jobs that were just inserted. One that meets a job that has its key is left out, and the
+-- ledger says so. Gives their number.
+CREATE FUNCTION {schema}.admit_ticks(keyed jsonb, given_now timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    moment constant timestamptz := coalesce(given_now, clock_timestamp());
+    met bigint[];
+    left_out bigint;
+BEGIN
+    SELECT a.late INTO met FROM {schema}.admit(
+        ARRAY(
+            SELECT ROW(j.id, j.run_at, j.run_at > moment, j.priority, j.max_attempts, j.queue, j.task, j.args, j.labels,
+                       j.unique_key, j.unique_until, k.expires_at, replace(k.on_conflict, 'raise', 'skip'), k.replaces,
+                       j.lane, j.gates, j.units, NULL)::{schema}.entry
+            FROM jsonb_to_recordset(keyed) AS k (id bigint, expires_at timestamptz, on_conflict text, replaces text[])
+            JOIN {schema}.job AS j USING (id) ORDER BY j.id),
+        {schema}.paused_gates(moment), moment, true) AS a;
+    WITH gone AS (DELETE FROM {schema}.job AS j WHERE j.id = ANY(met) RETURNING j.schedule_id, j.tick)
+    UPDATE {schema}.tick AS t SET outcome = 'skipped', reason = 'unique', job_id = NULL
+    FROM gone AS g WHERE t.schedule_id = g.schedule_id AND t.tick = g.tick;
+    GET DIAGNOSTICS left_out = ROW_COUNT;
+    RETURN left_out;
+END $$;
+
+-- Has the ticks of these tasks' schedules decided on at their time from now on, where the tasks say that their jobs are
+-- unique: those inserted ahead without a key are taken back. Gives the number of schedules.
+CREATE FUNCTION {schema}.judge_from_now_on(names text[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    moment constant timestamptz := clock_timestamp();
+    own_names text[];
+    ids bigint[];
+BEGIN
+    own_names := ARRAY(SELECT t.name FROM {schema}.task AS t WHERE t.name = ANY(names) AND t.options ? 'unique');
+    IF own_names = '{}' THEN
+        RETURN 0;
+    END IF;
+    ids := ARRAY(
+        SELECT s.id FROM {schema}.schedule AS s
+        WHERE s.definition ->> 'task' = ANY(own_names) AND s.state <> 'removed' AND (NOT s.judged OR EXISTS (
+            SELECT FROM {schema}.tick AS t JOIN {schema}.job AS j ON j.id = t.job_id
+            WHERE t.schedule_id = s.id AND t.tick > moment AND j.state = 'scheduled' AND j.unique_key IS NULL))
+        ORDER BY s.id FOR UPDATE OF s);
+    WITH ahead AS MATERIALIZED (
+        SELECT j.id, t.schedule_id, t.tick FROM {schema}.tick AS t JOIN {schema}.job AS j ON j.id = t.job_id
+        WHERE t.schedule_id = ANY(ids) AND t.tick > moment AND j.state = 'scheduled' AND j.attempt = 0
+        ORDER BY j.id FOR UPDATE OF j
+    ),
+    gone AS (DELETE FROM {schema}.job AS j USING ahead AS a WHERE j.id = a.id RETURNING a.schedule_id, a.tick)
+    DELETE FROM {schema}.tick AS t USING gone AS g WHERE t.schedule_id = g.schedule_id AND t.tick = g.tick;
+    DELETE FROM {schema}.tick AS t WHERE t.schedule_id = ANY(ids) AND t.tick > moment AND t.outcome <> 'inserted';
+    -- What became ready ahead of its tick stays, and is not planned again.
+    UPDATE {schema}.schedule AS s
+    SET unique_task = true, version = s.version + 1, updated_at = moment, planned_to = n.planned_to, next_tick = NULL,
+        plan_at = n.planned_to - interval '1 minute'
+    FROM (
+        SELECT o.id, CASE WHEN o.planned_to < moment THEN o.planned_to ELSE coalesce(
+            (SELECT max(t.tick) FROM {schema}.tick AS t WHERE t.schedule_id = o.id AND t.tick > moment), moment) END AS planned_to
+        FROM {schema}.schedule AS o WHERE o.id = ANY(ids)
+    ) AS n
+    WHERE s.id = n.id;
+    IF ids <> '{}' THEN
+        PERFORM pg_notify({channel}, 'clock');
+    END IF;
+    RETURN cardinality(ids);
 END $$;
 
 -- SELECT enqueue('reports.nightly', '{"day": "2026-11-22"}', queue => 'mice'): one job; gives its id, or that of the job
