@@ -53,6 +53,15 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "jitter": durations,
     "expires_in": durations,
     "max_attempts": st.integers(1, 32767),
+    "unique": st.sampled_from(
+        [
+            {"key": "a:{args.unknown}"},
+            {"key": "{{a}}", "until": "started", "on_conflict": "raise"},
+            {"key": "a", "until": timedelta(hours=36), "on_conflict": "replace", "replace": ["args", "queue"]},
+        ]
+    ),
+    "throttle": st.sampled_from([("a",), ("a:{args.unknown}", "b.c:d:e")]),
+    "fuse": st.sampled_from([("a",)]),
 }
 TIMINGS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.sampled_from(["0 2 * * *", "*/5 * * * *", "@daily", "30 0 12 * * MON"]).map(lambda cron: {"cron": cron}),
@@ -106,7 +115,7 @@ def test_unknown_names_in_a_definition_are_left_out() -> None:
 
 
 def test_the_table_and_the_value_have_the_same_defaults() -> None:
-    values = {entry.name: entry for entry in fields(Schedule) if entry.name not in ("key", "source")}
+    values = {entry.name: entry for entry in fields(Schedule) if entry.name not in ("key", "source", "unique_task")}
     supported = [field for field in SECTIONS["schedule"].table if field.supported]
     assert set(values) == {field.name for field in supported}
     for field in supported:
@@ -134,10 +143,10 @@ def test_a_file_and_the_api_make_the_same_schedule() -> None:
 def test_all_faults_of_the_values_are_raised_at_once() -> None:
     with pytest.raises(ArgumentError) as caught:
         schedule_from_fields(
-            "A", {"cron": "x", "grace": 5, "args": {"a": [object(), {1: 2}, "{x}"]}, "throttle": ["a"]}
+            "A", {"cron": "x", "grace": 5, "args": {"a": [object(), {1: 2}, "{x}"]}, "throttle": ["a:{x}"]}
         )
     lines = str(caught.value).splitlines()
-    begins = ["the key", "grace must", "args.a[0]", "args.a[1]", "args.a[2]", "throttle is not", "the field", "cron:"]
+    begins = ["the key", "grace must", "args.a[0]", "args.a[1]", "args.a[2]", "throttle[0]", "the field", "cron:"]
     assert [line[: len(begin)] for line, begin in zip(lines, begins, strict=True)] == begins
 
 
