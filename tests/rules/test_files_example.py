@@ -85,9 +85,7 @@ def test_only_what_is_not_supported_yet_is_found() -> None:
     # `overlap` and `history` stand at their defaults, which need no support.
     unsupported = schedule.unsupported - {"overlap", "history", "keep"}
     assert errors == unsupported
-    assert warnings == {
-        "throttle.warehouse", "throttle.stripe", "queue.latency_15m.slo", "fuse.warehouse",
-    }  # fmt: skip
+    assert warnings == {"queue.latency_15m.slo"}
 
 
 def test_without_the_fields_that_are_not_supported_it_is_a_schedule() -> None:

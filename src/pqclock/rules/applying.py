@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pqclock.rules.rule import Rule
 from pqclock.rules.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A schedule as the database has it, as far as a comparison needs it."""
+    """A schedule, or a rule by its label, as the database has it, as far as a comparison needs it."""
 
     key: str
     source: str
@@ -63,16 +64,31 @@ def compare(
     renamed = renamed or {}
     sorted_out: dict[str, list[str]] = {name: [] for name in Difference.__dataclass_fields__}
     for schedule in wanted:
-        change = "renamed" if schedule.key in renamed else _change(schedule, standing.get(schedule.key))
+        new = Standing(schedule.key, schedule.source, state_of(schedule), schedule.to_definition())
+        change = "renamed" if schedule.key in renamed else _change(new, standing.get(schedule.key))
         sorted_out[change].append(schedule.key)
-    kept = {schedule.key for schedule in wanted} | set(renamed.values())
-    sorted_out["removed"] = [key for key, row in standing.items() if key not in kept and row.state != "removed"]
-    return Difference(**{name: tuple(keys) for name, keys in sorted_out.items()})
+    return _difference(sorted_out, {schedule.key for schedule in wanted} | set(renamed.values()), standing)
 
 
-def _change(schedule: Schedule, row: Standing | None) -> str:
+def compare_rules(wanted: Sequence[Rule], standing: Mapping[str, Standing]) -> Difference:
+    """The difference between the rules of files and those of a set, by their labels; as for schedules."""
+    sorted_out: dict[str, list[str]] = {name: [] for name in Difference.__dataclass_fields__}
+    for rule in wanted:
+        new = Standing(rule.label, rule.source, "active", rule.definition)
+        sorted_out[_change(new, standing.get(rule.label))].append(rule.label)
+    return _difference(sorted_out, {rule.label for rule in wanted}, standing)
+
+
+def _difference(
+    sorted_out: dict[str, list[str]], kept: Collection[str], standing: Mapping[str, Standing]
+) -> Difference:
+    removed = [key for key, row in standing.items() if key not in kept and row.state != "removed"]
+    return Difference(**{name: tuple(keys) for name, keys in {**sorted_out, "removed": removed}.items()})
+
+
+def _change(new: Standing, row: Standing | None) -> str:
     if row is None:
         return "added"
-    if row.state != state_of(schedule) or row.definition != schedule.to_definition():
+    if row.state != new.state or row.definition != new.definition:
         return "changed"
-    return "unchanged" if row.source == schedule.source else "moved"
+    return "unchanged" if row.source == new.source else "moved"

@@ -13,9 +13,10 @@
 Reading the disk is done elsewhere: this takes names and bytes.
 """
 
+from pqclock.rules.files.declarations import rule_from_fields
 from pqclock.rules.files.document import FileSet, read_set
 from pqclock.rules.files.entry import schedule_from_fields
 from pqclock.rules.files.findings import Finding
 from pqclock.rules.files.schema import json_schema
 
-__all__ = ["FileSet", "Finding", "json_schema", "read_set", "schedule_from_fields"]
+__all__ = ["FileSet", "Finding", "json_schema", "read_set", "rule_from_fields", "schedule_from_fields"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pqclock.rules.files.entry import read_section
-from pqclock.rules.files.fields import REFERENCES_LIMIT, Section
+from pqclock.errors import ArgumentError
+from pqclock.rules.files.entry import read_section, sentence
+from pqclock.rules.files.fields import REFERENCES_LIMIT, SECTIONS, Section
 from pqclock.rules.files.findings import hint, show
 from pqclock.rules.files.kinds import Fault
+from pqclock.rules.rule import KINDS, Rule, split_label
 
 Declared = Mapping[str, Mapping[str, object]]
 
@@ -24,6 +26,33 @@ def read_declaration(section: Section, given: Mapping[str, object]) -> tuple[dic
     if not section.supported:
         faults.append(Fault(f"this {section.name} is declared, but not supported yet", severity="warning"))
     return values, faults
+
+
+def rule_from_fields(label: str, fields: Mapping[str, object], source: str = "") -> Rule:
+    """The rule `KIND.NAME` that plain Python values describe; raises ArgumentError with a line for each fault.
+
+    The fields are those of files; None is not given.
+    """
+    kind, name = checked_label(label)
+    section, given = SECTIONS[kind], {field: value for field, value in fields.items() if value is not None}
+    values, faults = read_declaration(section, given)
+    errors = [sentence(fault) for fault in faults if fault.severity == "error"]
+    if errors:
+        raise ArgumentError("\n".join(errors))
+    return Rule(kind, name, plain(section, values), source)
+
+
+def checked_label(label: object) -> tuple[str, str]:
+    """Kind and name of `KIND.NAME`; raises ArgumentError for anything else."""
+    found = split_label(label) if isinstance(label, str) else None
+    if found is None:
+        raise ArgumentError(
+            f"the rule {show(label)} has no kind: write {' or '.join(f'{kind}.NAME' for kind in KINDS)}, such as "
+            f"throttle.stripe"
+        )
+    if not SECTIONS[found[0]].accepts(found[1]):
+        raise ArgumentError(f"the name {show(found[1])} must match {SECTIONS[found[0]].pattern}")
+    return found
 
 
 def plain(section: Section, values: Mapping[str, object]) -> dict[str, Any]:

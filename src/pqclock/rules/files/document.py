@@ -16,6 +16,7 @@ from pqclock.rules.files.findings import Finding, dotted, hint, show
 from pqclock.rules.files.kinds import Fault
 from pqclock.rules.files.renaming import former_key_faults
 from pqclock.rules.files.toml import read_toml
+from pqclock.rules.rule import KINDS, Rule
 from pqclock.rules.schedule import Schedule
 
 ENTRIES_LIMIT = 10_000  # tables of one file
@@ -36,6 +37,7 @@ class FileSet:
     queues: Declared
     findings: tuple[Finding, ...]
     content_hash: str
+    rules: tuple[Rule, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -64,6 +66,7 @@ def read_set(sources: Sequence[tuple[str, bytes]], beside: Beside = nothing_besi
         queues=reading.declared["queue"],
         findings=(*findings, *reading.calendars.findings),
         content_hash=_content_hash(reading),
+        rules=reading.rules(),
     )
 
 
@@ -150,6 +153,14 @@ class _Reading:
             self._report(file, ("schedule", key), given, faults)
             if schedule is not None:
                 self.schedules[key] = schedule
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The throttles and fuses, each with its place."""
+        return tuple(
+            Rule(kind, name, definition, self.places[kind, name])
+            for kind in KINDS
+            for name, definition in self.declared[kind].items()
+        )
 
     def check_former_keys(self, file: _File) -> None:
         """Look at `was` when all schedules of the set are known."""

@@ -236,7 +236,7 @@ SCHEDULE = (
 THROTTLE = (
     Field("rate", Rate(), "Never more starts than this in any half-open window of this length.", '"100/1m"'),
     Field("burst", Whole(1, 1_000_000), "Starts that may come at once; by default 1 + 4 % of the rate.", "5"),
-    Field("concurrency", Whole(1, 1_000_000), "Jobs running at the same time.", "4"),
+    Field("concurrency", Whole(1, 1_000_000), "Jobs running at the same time.", "4", aliases=("limit", "max_running")),
 )
 
 FUSE = (
@@ -247,13 +247,14 @@ FUSE = (
     Field("within", Duration(_SECOND), "The window.", '"1m"', required=True),
     Field("cool_down", Duration(_SECOND), "How long it stays blown before the first probe.", '"5m"',
           required=True),
-    Field("max_cool_down", Duration(_SECOND), "The cool-down doubles at each failed probe, up to this.",
-          '"1h"'),
+    Field("max_cool_down", Duration(_SECOND),
+          "The cool-down doubles at each failed probe, up to this; by default it does not grow.", '"1h"'),
     Field("probes", Whole(1, 1000), "Jobs let through while half open.", "1", 1),
     Field("only", Several(_CLASS, "class names", 64),
-          "Class names that count as failures; without it all do.",
+          "Names of classes, also of bases, that count as failures; without it all do.",
           '["ConnectionError", "TimeoutError"]'),
-    Field("ignore", Several(_CLASS, "class names", 64), "Class names that do not count.", '["ValueError"]'),
+    Field("ignore", Several(_CLASS, "class names", 64), "Names of classes, also of bases, that count neither way.",
+          '["ValueError"]'),
 )  # fmt: skip
 
 QUEUE = (
@@ -289,9 +290,9 @@ SECTIONS = {
         Section(
             "throttle",
             "A limit on starts or on jobs running at the same time: `rate`, `concurrency` or both.",
-            THROTTLE, supported=False,
+            THROTTLE,
         ),
-        Section("fuse", "A circuit breaker: `failures`, `failure_rate` or both.", FUSE, supported=False),
+        Section("fuse", "A circuit breaker: `failures`, `failure_rate` or both.", FUSE),
         Section("queue", "What is known of a queue. Queues need no declaration.", QUEUE),
         Section("calendar", "Days, by date, by weekday, or from a file.", CALENDAR),
     )
