@@ -11,6 +11,7 @@
     ├── UnknownSchedule (LookupError)     a schedule key that the database does not have
     ├── UnknownGate (LookupError)         a gate that no job has met and no rule declares
     ├── UniqueConflict                    a unique key that is taken, where `raise` was asked for
+    ├── UnknownRule (LookupError)         a throttle or fuse that the database does not have
     ├── JobFailed                         `JobHandle.result()` of a job that did not succeed
     ├── JobNotFinished (TimeoutError)     `JobHandle.wait()` or `.result()` came too early
     ├── DatabaseUnreachable               no connection, or none in time               (exit code 3)
@@ -105,6 +106,12 @@ class UniqueConflict(PqclockError):
         super().__init__(message)
         self.job_id = job_id
         self.state = state
+
+
+class UnknownRule(PqclockError, LookupError):
+    """A throttle or fuse that the database does not have."""
+
+    code = "unknown_rule"
 
 
 class JobFailed(PqclockError):

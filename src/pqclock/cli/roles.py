@@ -121,11 +121,12 @@ def apply(asked: Asked, paths: tuple[str, ...]) -> int:
             [f"there are no schedule files: make the folder {settings.schedules[0]!r}, or name the files"]
         )
     rows = {name: list(getattr(applied.difference, name)) for name in ("added", "changed", "removed", "unchanged")}
+    rules = {name: list(getattr(applied.rules, name)) for name in rows} if applied.rules else {}
     if asked.json:
-        print_json("applied", [{"set": settings.set, **rows, "withdrawn": applied.withdrawn}])
+        print_json("applied", [{"set": settings.set, **rows, "withdrawn": applied.withdrawn, "rules": rules}])
         return 0
     for name in ("added", "changed", "removed"):
-        for key in rows[name]:
+        for key in (*rows[name], *(f"[{label}]" for label in rules.get(name, ()))):
             click.echo(f"{name:<8} {key}")
     click.echo(f"set {settings.set}: {len(rows['unchanged'])} unchanged, {applied.withdrawn} ticks withdrawn", err=True)
     return 0

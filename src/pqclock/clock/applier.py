@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pqclock.errors import ScheduleFileError
-from pqclock.rules.applying import Difference, Standing, compare, renamings, state_of
+from pqclock.rules.applying import Difference, Standing, compare, compare_rules, renamings, state_of
+from pqclock.rules.rule import Rule
 from pqclock.rules.schedule import Schedule
+from pqclock.store import rules as rule_store
 from pqclock.store import schedules as store
 from pqclock.store.changing import account, new_row, rewrite
 from pqclock.store.database import TRY_AGAIN, Session
+from pqclock.store.rules import KnownRule
 from pqclock.store.schedules import KnownSchedule
 
 log = logging.getLogger("pqclock.clock")
@@ -23,10 +26,14 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an application did; with None in `difference` newer files had been applied since, and it did nothing."""
+    """What an application did; with None in `difference` newer files had been applied since, and it did nothing.
+
+    `rules` are the throttles and fuses, by their labels.
+    """
 
     difference: Difference | None
     withdrawn: int = 0
+    rules: Difference | None = None
 
 
 def apply(
@@ -34,21 +41,24 @@ def apply(
     set_name: str,
     content_hash: str,
     schedules: Sequence[Schedule],
+    rules: Sequence[Rule] = (),
     *,
     explicit: bool,
     now: datetime | None = None,
 ) -> Applied:
     """Make the set what the files say; ticks inserted ahead for what changed are withdrawn.
 
+    What changed of rules holds at the next claim, also for jobs that wait.
+
     At a start (`explicit` False) a content that was applied before and superseded since is not applied: old and new
-    files on two machines during a deploy do not take turns. Raises ScheduleFileError for a key of another set.
+    files on two machines during a deploy do not take turns. Raises ScheduleFileError for a key or rule of another set.
     """
     for _ in range(ATTEMPTS - 1):
         try:
-            return _apply(session, set_name, content_hash, schedules, explicit=explicit, now=now)
+            return _apply(session, set_name, content_hash, schedules, rules, explicit=explicit, now=now)
         except TRY_AGAIN as error:
             log.info("the application of set %s is repeated: %s", set_name, " ".join(str(error).split()))
-    return _apply(session, set_name, content_hash, schedules, explicit=explicit, now=now)
+    return _apply(session, set_name, content_hash, schedules, rules, explicit=explicit, now=now)
 
 
 def _apply(
@@ -56,6 +66,7 @@ def _apply(
     set_name: str,
     content_hash: str,
     schedules: Sequence[Schedule],
+    rules: Sequence[Rule],
     *,
     explicit: bool,
     now: datetime | None,
@@ -66,9 +77,11 @@ def _apply(
         if not explicit and content_hash in contents[:-1]:
             return Applied(None)
         moment = store.database_now(session, now)
+        rule_store.lock_changes(session)
+        rule_rows = {row.label: row for row in rule_store.known(session, set_name, [rule.label for rule in rules])}
         keys = {key for schedule in schedules for key in (schedule.key, *schedule.was)}
         rows = {row.key: row for row in store.lock_known(session, set_name, keys)}
-        _refuse_foreign(set_name, schedules, rows)
+        _refuse_foreign(set_name, schedules, rows, rules, rule_rows)
         own = {key: row for key, row in rows.items() if row.set_name == set_name}
         former = renamings(schedules, own, rows)
         difference = compare(schedules, {key: _standing(row) for key, row in own.items()}, former)
@@ -77,22 +90,48 @@ def _apply(
             store.record_version(session, set_name, content_hash, moment)
         if not difference.empty:
             store.wake_clock(session)
-    return Applied(difference, withdrawn)
+        # Last: claims wait from here until the transaction ends.
+        rule_difference = _write_rules(session, set_name, rules, rule_rows, now)
+    return Applied(difference, withdrawn, rule_difference)
 
 
-def _refuse_foreign(set_name: str, schedules: Sequence[Schedule], rows: Mapping[str, KnownSchedule]) -> None:
+def _refuse_foreign(
+    set_name: str,
+    schedules: Sequence[Schedule],
+    rows: Mapping[str, KnownSchedule],
+    rules: Sequence[Rule],
+    rule_rows: Mapping[str, KnownRule],
+) -> None:
+    wanted: list[tuple[str, str, KnownSchedule | KnownRule | None]] = [
+        *((one.source, f"schedule {one.key!r}", rows.get(one.key)) for one in schedules),
+        *((one.source, f"{one.kind} {one.name!r}", rule_rows.get(one.label)) for one in rules),
+    ]
     faults = []
-    for schedule in schedules:
-        row = rows.get(schedule.key)
+    for source, what, row in wanted:
         if row is None or row.set_name == set_name or row.state == "removed":
             continue
         owner = f"set {row.set_name!r} ({row.source})" if row.set_name else "the API"
         faults.append(
-            f"{schedule.source}: error: schedule {schedule.key!r} belongs to {owner}, not to set {set_name!r}: "
-            f"rename it here or remove it there"
+            f"{source}: error: {what} belongs to {owner}, not to set {set_name!r}: rename it here or remove it there"
         )
     if faults:
         raise ScheduleFileError(faults)
+
+
+def _write_rules(
+    session: Session, set_name: str, rules: Sequence[Rule], rows: Mapping[str, KnownRule], now: datetime | None
+) -> Difference:
+    wanted = {rule.label: rule for rule in rules}
+    standing = {
+        label: Standing(label, row.source, row.state, row.definition)
+        for label, row in rows.items()
+        if row.set_name == set_name
+    }
+    difference = compare_rules(rules, standing)
+    changed = [wanted[label] for label in (*difference.added, *difference.changed)]
+    rule_store.write(session, set_name, changed, difference.removed, now)
+    rule_store.move(session, [wanted[label] for label in difference.moved])
+    return difference
 
 
 def _standing(row: KnownSchedule) -> Standing:

@@ -11,6 +11,7 @@ from pqclock.clock.clock import Clock
 from pqclock.clock.watching import LOOK_EVERY, ScheduleFiles
 from pqclock.errors import PqclockError, ScheduleFileError
 from pqclock.loop import Stop, Wakeup, backoff
+from pqclock.rules.applying import Difference
 from pqclock.rules.files import FileSet
 from pqclock.schedule_files import Reading
 from pqclock.settings import Settings
@@ -189,7 +190,7 @@ def apply_reading(session: Session, settings: Settings, files: FileSet, *, expli
     if not files.ok:
         raise ScheduleFileError([finding.render() for finding in files.findings])
     _warn(files)
-    applied = apply(session, settings.set, files.content_hash, files.schedules, explicit=explicit)
+    applied = apply(session, settings.set, files.content_hash, files.schedules, files.rules, explicit=explicit)
     _warn_of_unknown_tasks(session, files)
     return applied
 
@@ -246,3 +247,14 @@ def _report(applied: Applied | None, set_name: str) -> None:
             set_name, len(d.added), len(d.changed), len(d.renamed), len(d.removed), len(d.unchanged) + len(d.moved),
             applied.withdrawn,
         )  # fmt: skip
+        _report_rules(applied.rules, set_name)
+
+
+def _report_rules(rules: Difference | None, set_name: str) -> None:
+    if rules is not None and not rules.empty:
+        named = [
+            f"{kind}: {', '.join(getattr(rules, kind))}"
+            for kind in ("added", "changed", "removed")
+            if getattr(rules, kind)
+        ]
+        log.info("rules of set %s: %s", set_name, _some(named))
