@@ -14,6 +14,7 @@ import click
 from pqclock.cli.checking import count
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, heading, print_json, say, show, table
+from pqclock.cli.planning_rules import RuleChange, counted, plan_rules, show_rules
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import ScheduleFileError, SettingsError
 
@@ -70,6 +71,7 @@ class Planned:
     changes: Sequence[Change]
     catch_up: Sequence[CatchUp]
     counts: Mapping[str, int]
+    rules: Sequence[RuleChange]
 
 
 @click.command(epilog=EXIT_CODES)
@@ -99,11 +101,12 @@ def plan(asked: Asked, paths: tuple[str, ...], exit_code: bool) -> int:
             found = _plan(session, asked.settings.set, files)
     if asked.json:
         summary = [{"set": found.set, "files": found.files, **found.counts}]
-        print_json("changes", found.changes, catch_up=found.catch_up, summary=summary)
+        print_json("changes", found.changes, rules=found.rules, catch_up=found.catch_up, summary=summary)
     else:
         _show(found)
-    refused = any(one.change == "refused" for one in found.changes)
+    refused = "refused" in {*(one.change for one in found.changes), *(one.change for one in found.rules)}
     differs = any(found.counts[name] for name in ("added", "changed", "renamed", "removed"))
+    differs = differs or any(one.differs for one in found.rules)
     return 1 if refused or (exit_code and differs) else 0
 
 
@@ -140,7 +143,8 @@ def _plan(session: Session, set_name: str, files: FileSet) -> Planned:
     counts = {kind: len(getattr(difference, kind)) for kind in (*_KINDS, "unchanged")}
     contents = schedules.applied_contents(session, set_name)
     caught_up = _catch_up(session, listings.now(session), own, wanted)
-    return Planned(set_name, _age(files.content_hash, contents), [*refused, *changes], caught_up, counts)
+    rules = plan_rules(session, set_name, files)
+    return Planned(set_name, _age(files.content_hash, contents), [*refused, *changes], caught_up, counts, rules)
 
 
 def _is_taken(row: KnownSchedule) -> bool:
@@ -231,18 +235,22 @@ def _show(found: Planned) -> None:
             click.echo(f"    error: {cell(change.message, 500)}")
         for one in change.fields:
             click.echo(f"    {cell(one.name)}: {_value(one.old)} -> {_value(one.new)}")
+    show_rules(found.rules)
     if found.catch_up:
         rows = [(one.key, one.inserted, _skips(one)) for one in found.catch_up[:_CATCH_UPS_SHOWN]]
         show(heading("missed ticks"), table(("schedule", "caught up", "left out"), rows))
         if len(found.catch_up) > _CATCH_UPS_SHOWN:
             say(f"and {len(found.catch_up) - _CATCH_UPS_SHOWN:,} more schedules with missed ticks: --json has all")
-    counted = ", ".join(f"{found.counts[kind]} {kind}" for kind in (*_KINDS, "unchanged"))
-    say(f"set {found.set}: {counted}")
+    numbers = ", ".join(f"{found.counts[kind]} {kind}" for kind in (*_KINDS, "unchanged"))
+    rules = counted(found.rules)
+    say(f"set {found.set}: {numbers}" + (f"; rules: {rules}" if rules else ""))
     if found.files == "older":
         say("these files are older than the ones in force: a clock that starts leaves them alone, `apply` takes them")
     refused = sum(one.change == "refused" for one in found.changes)
-    if refused:
-        say(f"`apply` would refuse these files: {count(refused, 'schedule')} of somebody else's")
+    refused_rules = sum(one.change == "refused" for one in found.rules)
+    if refused or refused_rules:
+        words = [count(number, what) for number, what in ((refused, "schedule"), (refused_rules, "rule")) if number]
+        say(f"`apply` would refuse these files: {' and '.join(words)} of somebody else's")
 
 
 def _value(value: object) -> str:

@@ -39,6 +39,7 @@ ENTRIES = {
     "tasks": Entry(_LOOK, "pqclock.cli.fleet:tasks", "Published tasks: list, pause, resume."),
     "labels": Entry(_LOOK, "pqclock.cli.fleet:labels", "Labels of jobs: list, pause, resume."),
     "gates": Entry(_LOOK, "pqclock.cli.gates:gates", "Throttles and fuses by key: list, show, blow, reset, cool."),
+    "rules": Entry(_LOOK, "pqclock.cli.rules:rules", "Throttles and fuses: list, show, put, remove."),
     "processes": Entry(_LOOK, "pqclock.cli.fleet:processes", "Clocks and workers."),
     "doctor": Entry(_CARE, "pqclock.cli.doctoring:doctor", "Is everything in order? With the way out where not."),
     "migrate": Entry(_CARE, "pqclock.cli.migrating:migrate", "Bring the database's schema to this version."),

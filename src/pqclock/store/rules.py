@@ -84,14 +84,14 @@ def put(session: Session, wanted: Sequence[Rule], now: datetime | None = None) -
 
 def remove(session: Session, label: str, now: datetime | None = None) -> None:
     """Leave a tombstone: the gates of the rule are open. Raises UnknownRule, ArgumentError for one of files."""
-    kind, name = checked_label(label)
+    checked_label(label)
 
     def change() -> None:
         lock_changes(session)
-        (row,) = [row for row in known(session, None, [label]) if row.state != "removed"] or [None]
-        if row is None:
-            raise _unknown(session, f"{kind}.{name}")
-        _refuse_declared([row])
+        found = [row for row in known(session, None, [label]) if row.state != "removed"]
+        if not found:
+            raise _unknown(session, label)
+        _refuse_declared(found)
         write(session, None, [], [label], now)
 
     repeated(session, change)

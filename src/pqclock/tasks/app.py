@@ -27,6 +27,7 @@ from pqclock.tasks.options import (
     refuse_later,
 )
 from pqclock.tasks.pausing import Labels, Queues, Tasks
+from pqclock.tasks.rules import Rules
 from pqclock.tasks.schedules import Schedules
 from pqclock.tasks.task import Task
 
@@ -81,6 +82,11 @@ class App:
     def schedules(self) -> Schedules:
         """Schedules at run time: put, remove, pause, resume, trigger, backfill."""
         return Schedules(self, self._connections)
+
+    @property
+    def rules(self) -> Rules:
+        """Throttles and fuses at run time: put, remove, list, show."""
+        return Rules(self._connections)
 
     def task(
         self,
