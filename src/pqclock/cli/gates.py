@@ -11,6 +11,7 @@ from pqclock.cli.lazy import DefaultGroup
 from pqclock.cli.moments import moment, span
 from pqclock.cli.options import TEXT, Asked, asking, paging
 from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
+from pqclock.cli.replaying import replay
 from pqclock.cli.root import EXIT_CODES
 from pqclock.store import gates as store
 from pqclock.store import listings
@@ -24,7 +25,7 @@ def gates() -> None:
     """Gates: throttles and fuses, each applied to a key; without a verb they are listed."""
 
 
-for command in (blow, reset, cool):
+for command in (blow, reset, cool, replay):
     gates.add_command(command)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from pqclock.errors import ArgumentError
 from pqclock.rules.fuses import Fuse
 from pqclock.rules.throttles import Throttle
 
 KINDS = ("throttle", "fuse")
+_OF_THROTTLES = frozenset(("rate", "burst", "concurrency"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,22 @@ def split_label(label: str) -> tuple[str, str] | None:
     """Kind and name of a label; None where it does not begin with a kind."""
     kind, dot, name = label.partition(".")
     return (kind, name) if dot and kind in KINDS else None
+
+
+def meant(given: str, known: Iterable[str], fields: Collection[str] = ()) -> str:
+    """The label that a label or a bare name stands for, among those known, else by the fields that go with it.
+
+    Raises ArgumentError where that may be either kind.
+    """
+    if split_label(given) is not None:
+        return given
+    found = [label for label in known if label.partition(".")[2] == given]
+    if len(found) == 1:
+        return found[0]
+    if not found and fields:
+        return f"{KINDS[0] if set(fields) & _OF_THROTTLES else KINDS[1]}.{given}"
+    both = " and ".join(sorted(found)) or "no such rule"
+    raise ArgumentError(f"the rule {given!r:.120}: there is {both}: write {' or '.join(f'{k}.NAME' for k in KINDS)}")
 
 
 def _seconds(length: timedelta | None) -> str | None:

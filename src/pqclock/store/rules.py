@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from pqclock.errors import ArgumentError, UnknownRule
-from pqclock.rules.files.declarations import checked_label
+from pqclock.rules.files.declarations import checked_label, rule_from_fields
 from pqclock.rules.files.findings import hint, show
-from pqclock.rules.rule import Rule, split_label
+from pqclock.rules.rule import Rule, meant, split_label
 from pqclock.store import schedules
 from pqclock.store.changing import repeated
 from pqclock.store.database import Session
@@ -157,6 +157,19 @@ def find(session: Session, label: str) -> Rule:
     if row.state == "removed":
         raise _unknown(session, label)
     return Rule(row.kind, row.name, row.definition, row.source)
+
+
+def find_meant(session: Session, given: str, fields: Mapping[str, Any]) -> Rule:
+    """The rule that a label or a bare name stands for, with single fields changed; it need not be there if they say all.
+
+    Raises UnknownRule, and ArgumentError for fields that make no rule.
+    """
+    labels = [label for (label,) in session.run("rules.labels", limit=MOST_GATES)]
+    label = meant(given, labels, fields)
+    if not fields:
+        return find(session, label)
+    base = find(session, label).definition if label in labels else {}
+    return rule_from_fields(label, {**base, **fields})
 
 
 def waiting(session: Session, labels: Collection[str]) -> dict[str, Waiting]:

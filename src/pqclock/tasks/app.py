@@ -65,7 +65,7 @@ class App:
 
     @property
     def gates(self) -> Gates:
-        """Throttles and fuses by key: list, show, blow, reset, cool."""
+        """Throttles and fuses by key: list, show, blow, reset, cool, replay."""
         return Gates(self._connections)
 
     @property

@@ -10,20 +10,18 @@ from pqclock.rules.durations import parse_duration
 from pqclock.store import gates, listings
 from pqclock.store.gates import GateRow, Shown
 from pqclock.store.listing_rows import Page
+from pqclock.tasks.replaying import Replays
 
 if TYPE_CHECKING:
-    from pqclock.tasks.connections import Connections
+    pass
 
 
-class Gates:
+class Gates(Replays):
     """The verbs of gates, each named by its reference: `RULE` or `RULE:KEY`.
 
     They block: on an event loop, call them through `asyncio.to_thread`. A length of time is a timedelta or a text such
     as `90s`; an end is an aware datetime.
     """
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
 
     def list(
         self,
