@@ -121,8 +121,8 @@ def write(
     session.run("rules.write", set_name=set_name, rows=json.dumps([_row(rule) for rule in changed]), now=moment)
     session.run("rules.remove", now=moment, **_columns(removed))
     session.run("rules.keep_out_claims")
-    # Gates in the order of their ids, as everywhere; a time that is given is a test's.
-    ids = sorted(gate_id for (gate_id,) in session.run("rules.review", now=now, **_columns(labels)))
+    # Not `moment`: the gates are held only now, and a start may have come in between.
+    ids = [gate_id for (gate_id,) in session.run("rules.review", now=now, **_columns(labels))]
     if ids:
         session.run("rules.tell", ids=ids, now=now)
 

@@ -61,9 +61,12 @@ met AS MATERIALIZED (
     SELECT g.id, c.latest_ns FROM {schema}.gate AS g JOIN changed AS c ON c.kind = g.kind AND c.name = g.rule
     WHERE g.queues <> '{}' OR g.tat_ns > c.latest_ns OR g.reserved_until IS NOT NULL
     ORDER BY g.id FOR UPDATE OF g
+),
+written AS (
+    UPDATE {schema}.gate AS g SET tat_ns = least(g.tat_ns, m.latest_ns), reserved_until = NULL
+    FROM met AS m WHERE g.id = m.id AND (g.tat_ns > m.latest_ns OR g.reserved_until IS NOT NULL)
 )
-UPDATE {schema}.gate AS g SET tat_ns = least(g.tat_ns, m.latest_ns), reserved_until = NULL
-FROM met AS m WHERE g.id = m.id RETURNING g.id
+SELECT m.id FROM met AS m ORDER BY m.id
 
 -- name: tell
 -- Have the lanes behind these gates looked at, when they open by the rules as they are now.
