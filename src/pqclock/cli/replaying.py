@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pqclock.rules.replaying import Delays
     from pqclock.rules.rule import Rule
     from pqclock.store.database import Session
-    from pqclock.store.replaying import Replayed
+    from pqclock.store.replaying import Question, Replayed
 
 _COLUMNS = ("key", "runs", "delayed", "share", "total", "median", "p95", "max", "worst at")
 
@@ -84,15 +84,9 @@ def replay(
       pqclock gates replay throttle.new --rate 5/1s --task mail.send --key '{account}' --json
     """
     from pqclock.cli.connection import connected
-    from pqclock.store.replaying import Question
     from pqclock.store.replaying import replay as run
 
-    if given["key"] is not None or given["all_runs"]:
-        if not tasks:
-            raise click.UsageError("--key and --all are about jobs that do not pass the rule yet: name their --task.")
-        if given["key"] is not None and given["all_runs"]:
-            raise click.UsageError("--key and --all both say how the tasks pass the rule: give one of them.")
-    question = Question(since, tasks, given["key"], given["all_runs"], given["units"])
+    question = _question(since, tasks, **{name: given[name] for name in ("key", "all_runs", "units")})
     with connected(asked.settings) as session:
         meant = _rule(session, rule, files, definition(given))
         found = run(session, meant, question)
@@ -100,6 +94,19 @@ def replay(
         _print(found, limit)
     else:
         _show(found, limit, passing=not (question.key or question.all_runs))
+
+
+def _question(
+    since: datetime | timedelta, tasks: tuple[str, ...], *, key: str | None, all_runs: bool, units: int
+) -> Question:
+    from pqclock.store.replaying import Question
+
+    if key is not None or all_runs:
+        if not tasks:
+            raise click.UsageError("--key and --all are about jobs that do not pass the rule yet: name their --task.")
+        if key is not None and all_runs:
+            raise click.UsageError("--key and --all both say how the tasks pass the rule: give one of them.")
+    return Question(since, tasks, key, all_runs, units)
 
 
 def _rule(session: Session, given: str, files: tuple[str, ...], fields: Mapping[str, Any]) -> Rule:
