@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pqclock.rules.fuses import FAILURE, NEUTRAL, SUCCESS, Fuse, FuseState
+from pqclock.rules.fuses import FAILURE, NEUTRAL, SUCCESS, Fuse, FuseState, Grant
 
 SECOND = 10**9
 MINUTE = 60 * SECOND
@@ -68,13 +68,29 @@ def test_a_probe_that_says_nothing_gives_its_place_back() -> None:
     assert state.half_open(now) and state.allows(fuse, now)
 
 
+def test_a_probe_of_before_that_still_runs_keeps_its_place() -> None:
+    fuse, state = a_fuse(probes=2), FuseState()
+    for _ in range(3):
+        run(state, fuse, FAILURE, 0)
+    now = state.blown_until or 0
+    first, second = state.grant(now), state.grant(now)
+    state.settle(fuse, first, FAILURE, now)
+    now = state.blown_until or 0
+    third = state.grant(now)
+    assert not state.allows(fuse, now)
+    state.settle(fuse, second, SUCCESS, now)
+    assert state.allows(fuse, now) and state.passed == 0
+    state.settle(fuse, third, SUCCESS, now)
+    assert state.passed == 1
+
+
 def test_outcomes_count_in_the_epoch_of_their_grant_only() -> None:
     fuse, state = a_fuse(), FuseState()
     before = [state.grant(0) for _ in range(6)]
-    for epoch in before[:3]:
-        state.settle(fuse, epoch, FAILURE, SECOND)
+    for grant in before[:3]:
+        state.settle(fuse, grant, FAILURE, SECOND)
     end = state.blown_until
-    assert not any(state.settle(fuse, epoch, FAILURE, 2 * SECOND) for epoch in before[3:]) and state.blown_until == end
+    assert not any(state.settle(fuse, grant, FAILURE, 2 * SECOND) for grant in before[3:]) and state.blown_until == end
     run(state, fuse, SUCCESS, end or 0)
     assert state.blown_until is None
     assert not state.settle(fuse, before[5], FAILURE, end or 0) and state.failures == 0
@@ -113,15 +129,15 @@ def test_nothing_gets_through_while_blown_and_so_many_probes_while_half_open(
     probes: int, steps: list[tuple[int, str]]
 ) -> None:
     fuse, state, now = a_fuse(probes=probes), FuseState(), 0
-    running: list[int] = []
+    running: list[Grant] = []
     for pause, counted in steps:
         now += pause * SECOND
         if state.allows(fuse, now):
             assert not state.blown(now)
             running.append(state.grant(now))
         if state.half_open(now):
-            assert running.count(state.epoch) <= probes
-        if running and counted != NEUTRAL:
-            epoch, blown = running.pop(0), state.blown_until
-            state.settle(fuse, epoch, counted, now)
-            assert epoch == state.epoch or state.blown_until == blown or state.epoch == epoch + 1
+            assert sum(grant.probe for grant in running) <= probes
+        if running and pause % 3:
+            grant, epoch = running.pop(0), state.epoch
+            state.settle(fuse, grant, counted, now)
+            assert state.epoch == epoch or grant.epoch == epoch == state.epoch - 1

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pqclock.rules.durations import parse_duration
 from pqclock.rules.throttles import nanoseconds
@@ -74,9 +74,19 @@ class Fuse:
         return failures > 0 and failures >= self.failure_rate * seen
 
 
+class Grant(NamedTuple):
+    """A start that a fuse let through: its epoch, and whether it took the place of a probe."""
+
+    epoch: int
+    probe: bool
+
+
 @dataclass(slots=True)
 class FuseState:
-    """Where the fuse of one gate stands; instants are nanoseconds since 1970."""
+    """Where the fuse of one gate stands; instants are nanoseconds since 1970.
+
+    `probing` are the probes that run, also those of an earlier epoch: what is ailing must not get more than that at once.
+    """
 
     epoch: int = 0
     blown_until: int | None = None
@@ -98,15 +108,17 @@ class FuseState:
         """Whether a job may start."""
         return self.blown_until is None or (now >= self.blown_until and self.probing < fuse.probes)
 
-    def grant(self, now: int) -> int:
-        """A job starts; gives the epoch in which its outcome counts."""
-        if self.half_open(now):
-            self.probing += 1
-        return self.epoch
+    def grant(self, now: int) -> Grant:
+        """A job starts."""
+        probe = self.half_open(now)
+        self.probing += probe
+        return Grant(self.epoch, probe)
 
-    def settle(self, fuse: Fuse, epoch: int, counted: str, now: int) -> bool:
-        """A job that was granted in `epoch` has ended; gives whether that blew the fuse."""
-        if epoch != self.epoch:
+    def settle(self, fuse: Fuse, grant: Grant, counted: str, now: int) -> bool:
+        """A job has ended; gives whether that blew the fuse."""
+        # The place of a probe is free again however it ended: one that was killed holds up nobody.
+        self.probing -= grant.probe
+        if grant.epoch != self.epoch:
             return False
         if self.blown_until is not None:
             return self._settle_probe(fuse, counted, now)
@@ -122,8 +134,6 @@ class FuseState:
         return False
 
     def _settle_probe(self, fuse: Fuse, counted: str, now: int) -> bool:
-        # Its place is free again however it ended: a probe that was killed holds up nobody.
-        self.probing = max(self.probing - 1, 0)
         if counted == FAILURE:
             self._blow(min(2 * self.cool_down, nanoseconds(fuse.max_cool_down)), now)
             return True
@@ -141,7 +151,7 @@ class FuseState:
 
     def _begin_epoch(self) -> None:
         self.epoch += 1
-        self.passed = self.probing = self.failures = 0
+        self.passed = self.failures = 0
         self.seen.clear()
 
 

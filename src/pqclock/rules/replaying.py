@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from pqclock.errors import ArgumentError
-from pqclock.rules.fuses import Fuse, FuseState
+from pqclock.rules.fuses import Fuse, FuseState, Grant
 from pqclock.rules.throttles import Throttle
 
 # More keys than anybody reads, and as much memory as one may take without asking.
@@ -146,8 +146,11 @@ def _together(tallies: Iterable[_Tally]) -> _Tally:
 
 class _End(NamedTuple):
     at: int
-    epoch: int
+    grant: Grant
     counted: str
+
+
+_UNFUSED = Grant(0, probe=False)
 
 
 class _Gate:
@@ -209,7 +212,7 @@ class _ThrottleGate(_Gate):
     def grant(self, now: int, end: int, run: Run) -> None:  # noqa: ARG002
         self.tat = self.throttle.started(self.tat, now, self.units)
         if self.throttle.concurrency is not None:
-            heappush(self.ends, _End(end, 0, ""))
+            heappush(self.ends, _End(end, _UNFUSED, ""))
 
 
 class _FuseGate(_Gate):
@@ -230,7 +233,7 @@ class _FuseGate(_Gate):
         heappush(self.ends, _End(end, self.state.grant(now), counted))
 
     def ended(self, end: _End) -> None:
-        if self.state.settle(self.fuse, end.epoch, end.counted, end.at):
+        if self.state.settle(self.fuse, end.grant, end.counted, end.at):
             assert self.state.blown_until is not None
             self.tally.blown += 1
             self.tally.blown_for += self.state.blown_until - end.at
