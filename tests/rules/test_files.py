@@ -168,6 +168,7 @@ def test_the_notes_of_an_expression_are_warnings() -> None:
         ('[defaults]\nquue = "x"\n', 'quue is no field of this table; did you mean "queue"?', (2, 1)),
         ('[defaults]\nthrottle = ["x:"]\n[throttle.x]\nrate = "1/1s"', "must be the name of a rule", (2, 13)),
         ('[throttle.x]\nrate = "0/1s"\n', 'rate must be a rate such as "100/1m", not "0/1s"', (2, 8)),
+        ('[throttle.x]\nrate = "1/54w"\n', 'rate must have a window of at most 53w, not "54w"', (2, 8)),
         ('[throttle.x]\nrate = "1/x"\n', "rate: 'x' is not a duration", (2, 8)),
         ('[throttle.x]\n', "a throttle needs rate, concurrency or both", (1, 11)),
         ('[throttle.x]\nrate = "5/1s"\nburst = 6\n', "burst must not be above the rate, 5", (3, 9)),

@@ -12,6 +12,8 @@ from pqclock.rules.files.findings import show
 from pqclock.rules.files.kinds import BadValue, Fault, must_be
 
 _RATE = re.compile(r"([1-9][0-9]{0,6})/([0-9a-z]{1,60})", re.ASCII)
+# Instants of gates are nanoseconds in 64 bits: some windows must fit in between now and the year 2262.
+_LONGEST_WINDOW = timedelta(weeks=53)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -59,6 +61,9 @@ class Rate:
         window = _parsed(match[2])
         if not window:
             raise must_be(self.words, value)
+        if window > _LONGEST_WINDOW:
+            longest = durations.format_duration(_LONGEST_WINDOW)
+            raise BadValue(Fault(f"must have a window of at most {longest}, not {show(match[2])}"))
         return f"{match[1]}/{durations.format_duration(window)}"
 
     def plain(self, value: object) -> object:
