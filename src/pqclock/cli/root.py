@@ -38,7 +38,9 @@ ENTRIES = {
     "queues": Entry(_LOOK, "pqclock.cli.fleet:queues", "Queues: list, pause, resume."),
     "tasks": Entry(_LOOK, "pqclock.cli.fleet:tasks", "Published tasks: list, pause, resume."),
     "labels": Entry(_LOOK, "pqclock.cli.fleet:labels", "Labels of jobs: list, pause, resume."),
-    "gates": Entry(_LOOK, "pqclock.cli.gates:gates", "Throttles and fuses by key: list, show, blow, reset, cool, replay."),
+    "gates": Entry(
+        _LOOK, "pqclock.cli.gates:gates", "Throttles and fuses by key: list, show, blow, reset, cool, replay."
+    ),
     "rules": Entry(_LOOK, "pqclock.cli.rules:rules", "Throttles and fuses: list, show, put, remove."),
     "processes": Entry(_LOOK, "pqclock.cli.fleet:processes", "Clocks and workers."),
     "doctor": Entry(_CARE, "pqclock.cli.doctoring:doctor", "Is everything in order? With the way out where not."),
