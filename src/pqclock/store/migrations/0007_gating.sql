@@ -116,14 +116,18 @@ BEGIN
     UPDATE {schema}.gate AS g SET opens_at = n.opens_at, queues = n.queues
     FROM (
         SELECT o.id,
-               CASE WHEN NOT w.waiting THEN NULL
+               CASE WHEN NOT w.fitting THEN NULL
                     WHEN s.closed THEN s.closed_to
                     WHEN s.places <= 0 THEN NULL
                     ELSE greatest(moment, {schema}.from_ns(s.tat_ns + (1 - s.burst) * s.interval_ns)) END AS opens_at,
                CASE WHEN w.waiting THEN o.queues ELSE '{}' END AS queues
         FROM {schema}.gate_standings(ids, moment) AS s
         JOIN {schema}.gate AS o ON o.id = s.gate_id AND o.queues <> '{}'
-        CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = o.id) AS waiting) AS w
+        -- To what needs more units than the rate no instant is of use, only another rule.
+        CROSS JOIN LATERAL (
+            SELECT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = o.id) AS waiting,
+                   EXISTS (SELECT FROM {schema}.lane AS l
+                           WHERE l.gate_id = o.id AND (s.rate IS NULL OR l.units <= s.rate)) AS fitting) AS w
     ) AS n
     WHERE g.id = n.id AND (g.opens_at, g.queues) IS DISTINCT FROM (n.opens_at, n.queues);
 END $$;
@@ -444,22 +448,24 @@ BEGIN
 
     UPDATE {schema}.gate AS g
     SET tat_ns = t.tat_ns, reserved_until = coalesce({schema}.from_ns(t.reserved), g.reserved_until),
-        opens_at = CASE WHEN w.waiting THEN t.opens_at END,
+        opens_at = CASE WHEN w.fitting THEN t.opens_at END,
         queues = CASE WHEN w.waiting
                       THEN ARRAY(SELECT unnest(g.queues) UNION SELECT p.queue FROM unnest(lane_queues, parks) AS p (queue, park)
                                  WHERE p.park = t.no ORDER BY 1)
                       ELSE '{}' END
     FROM (
-        SELECT u.no, u.id, u.tat_ns, u.reserved, u.waited,
+        SELECT u.no, u.id, u.tat_ns, u.reserved, u.waited, u.rate,
                CASE WHEN u.closed THEN {schema}.from_ns(u.opens)
                     WHEN u.places <= 0 THEN NULL
                     ELSE greatest(moment, {schema}.from_ns(u.tat_ns + (1 - u.burst) * u.every)) END AS opens_at
-        FROM unnest(ids, tats, reserved, waited, touched, closed, opens, places, bursts, intervals) WITH ORDINALITY
-             AS u (id, tat_ns, reserved, waited, touched, closed, opens, places, burst, every, no)
+        FROM unnest(ids, tats, reserved, waited, touched, closed, opens, places, bursts, intervals, rates) WITH ORDINALITY
+             AS u (id, tat_ns, reserved, waited, touched, closed, opens, places, burst, every, rate, no)
         WHERE u.touched
     ) AS t
     CROSS JOIN LATERAL (
-        SELECT t.waited AND EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = t.id) AS waiting) AS w
+        SELECT t.waited AND EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = t.id) AS waiting,
+               t.waited AND EXISTS (SELECT FROM {schema}.lane AS l
+                                    WHERE l.gate_id = t.id AND (t.rate IS NULL OR l.units <= t.rate)) AS fitting) AS w
     WHERE g.id = t.id;
 
     again := (cut OR open_left OR arrivals.left_over OR cardinality(lanes) >= most)
