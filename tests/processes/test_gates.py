@@ -36,6 +36,12 @@ def backlog(database: Database, count: int, seconds: float) -> None:
         enqueue_gated(database.session, *gates, count=count, task="hit", args=args)
 
 
+def busy(fleet: Fleet) -> list[int]:
+    """The processes in which something runs."""
+    texts = {int(file.stem.partition("-")[2]): file.read_text() for file in fleet.folder.glob("runs-*.jsonl")}
+    return [pid for pid, text in texts.items() if text.count('"began"') > text.count('"ended"')]
+
+
 def ran(fleet: Fleet) -> int:
     return sum(len(file.read_text().splitlines()) for file in fleet.folder.glob("runs-*.jsonl"))
 
@@ -104,8 +110,7 @@ def test_a_blown_fuse_lets_only_probes_through_and_heals_though_probes_are_kille
     while time.monotonic() < end:
         for until, seen in database.rows(BLOWN):
             blown.setdefault(until.timestamp(), seen.timestamp())  # type: ignore[attr-defined]
-        probing = [int(f.stem.partition("-")[2]) for f in fleet.folder.glob("runs-*") if f.read_text().count("\n") % 2]
-        if len(blown) in (3, 6) and len(killed) < len(blown) // 3 and probing:
+        if len(blown) >= 3 * (len(killed) + 1) and len(killed) < 2 and (probing := busy(fleet)):
             os.kill(probing[0], signal.SIGKILL)
             killed[probing[0]] = now().timestamp()
         time.sleep(0.01)

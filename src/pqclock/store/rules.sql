@@ -44,7 +44,7 @@ WHERE r.kind = c.kind AND r.name = c.name
 -- name: keep_out_claims
 -- No claim is under way from here to the end of the transaction: one that has read the rule as it was could park its
 -- lane by that after the look at the gates below, and nobody would look at it again.
-SELECT pg_advisory_xact_lock(hashtext('pqclock rules claims'), hashtext({channel}))
+SELECT pg_advisory_xact_lock(hashtext('rules and claims'), hashtext({channel}))
 
 -- name: review
 -- Gates of changed rules, so that nobody waits for what the rule said before. An instant that a slower rule left behind

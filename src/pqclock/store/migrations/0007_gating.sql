@@ -167,7 +167,7 @@ DECLARE
     passed text; changed bigint := 0; open_left boolean := false; first_ns bigint;
 BEGIN
     -- A change of rules is not committed while a claim goes by what it read of them before.
-    PERFORM pg_advisory_xact_lock_shared(hashtext('pqclock rules claims'), hashtext({channel}));
+    PERFORM pg_advisory_xact_lock_shared(hashtext('rules and claims'), hashtext({channel}));
     again := false;
     SELECT a.* INTO arrivals FROM {schema}.admit_arrivals(1000) AS a;
     SELECT coalesce(array_agg(q.name), '{}') INTO paused_queues FROM {schema}.queue AS q WHERE q.paused_until > moment;
