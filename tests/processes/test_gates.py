@@ -14,7 +14,7 @@ import pytest
 from conftest import Database
 from pqclock.loop import now
 from processes.admissions import by_key, most_at_once, most_in_a_window, read_runs
-from processes.fleet import Fleet, children_of, eventually
+from processes.fleet import Fleet, children_of, eventually, is_alive
 from processes.test_workers import workers
 from store.gated import enqueue_gated, fuse, throttle
 
@@ -39,7 +39,7 @@ def backlog(database: Database, count: int, seconds: float) -> None:
 def busy(fleet: Fleet) -> list[int]:
     """The processes in which something runs."""
     texts = {int(file.stem.partition("-")[2]): file.read_text() for file in fleet.folder.glob("runs-*.jsonl")}
-    return [pid for pid, text in texts.items() if text.count('"began"') > text.count('"ended"')]
+    return [pid for pid, text in texts.items() if is_alive(pid) and text.count('"began"') > text.count('"ended"')]
 
 
 def ran(fleet: Fleet) -> int:
