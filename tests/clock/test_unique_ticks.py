@@ -102,6 +102,16 @@ def test_overlap_and_unique_hold_together(database: Database) -> None:
     assert database.rows("SELECT reason FROM pqclock.tick WHERE outcome = 'skipped'") == [("overlap",)]
 
 
+def test_a_tick_that_meets_a_key_of_others_replaces_nothing(database: Database) -> None:
+    minutely = Minutely(database, unique("{args.tick}", overlap="replace", args={"tick": "{tick:%M}"}))
+    minutely.turn(NOW + MINUTE)
+    enqueue(database, "02")
+    minutely.turn(NOW + 2 * MINUTE)
+    assert database.rows("SELECT unique_key FROM pqclock.job ORDER BY id") == [("01",), ("02",)]
+    minutely.turn(NOW + 3 * MINUTE)
+    assert database.rows("SELECT unique_key FROM pqclock.job ORDER BY id") == [("02",), ("03",)]
+
+
 def test_an_open_transaction_that_holds_a_key_delays_no_other_schedule(database: Database) -> None:
     keys = [f"k-{n:02}" for n in range(20)]
     schedules = [unique("{args.k}", name=key, args={"k": key}) for key in keys]

@@ -15,6 +15,7 @@ import pytest
 from pqclock.clock.planner import Planner
 from pqclock.errors import ArgumentError, Refused, UnknownSchedule
 from pqclock.rules.schedule import Schedule
+from pqclock.rules.unique import Unique
 from pqclock.store import backfill_slices, backfilling, jobs, leadership, partitions, runtime, schedules
 from pqclock.store.backfilling import Backfill, Backfilled
 from pqclock.store.database import Session, query
@@ -461,3 +462,18 @@ def test_its_questions_find_their_indexes(database: Database) -> None:
         text = b"EXPLAIN " + query(statement, "pqclock")
         plan = "\n".join(line for (line,) in database.session.conn.execute(text, params))
         assert index in plan and "Seq Scan on job" not in plan, plan
+
+
+def test_ticks_that_meet_a_unique_key_are_left_out_and_may_come_later(database: Database) -> None:
+    unique = replace(HOURLY, unique=Unique("k:{args.half}", on_conflict="raise"), args={"half": "{tick:%p}"})
+    runtime.put(database.session, [unique], NOW)
+    told = backfill(database, NOW - 4 * HOUR, NOW)
+    assert (told.ticks, told.inserted, told.already_there) == (4, 1, 0)
+    assert database.rows("SELECT outcome, reason, count(*)::int FROM pqclock.tick GROUP BY 1, 2 ORDER BY 1") == [
+        ("inserted", None, 1),
+        ("skipped", "unique", 3),
+    ]
+    assert work_off(database.session) == 1
+    again = backfill(database, NOW - 4 * HOUR, NOW)
+    assert (again.inserted, again.already_there) == (1, 1)
+    assert database.value("SELECT count(*) FROM pqclock.unique_key") == 1

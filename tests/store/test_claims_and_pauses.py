@@ -33,8 +33,8 @@ def test_a_paused_queue_is_left_out(pool: str, until: object, database: Database
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize(("kind", "name"), [("task", "mail"), ("label", "finance")])
 def test_a_paused_task_or_label_is_left_out(pool: str, kind: str, name: str, database: Database) -> None:
-    pause(database, kind, name, NOW + MINUTE)
     enqueue(database.session, new(queue="mice", labels='["finance"]'))
+    pause(database, kind, name, NOW + MINUTE)
     (free,) = enqueue(database.session, new("post", queue="elephants"))
     assert [job.id for job in claim(database.session, pool=pool, tasks=("mail", "post"))] == [free]
     assert len(claim(database.session, pool=pool, tasks=("mail",), now=NOW + MINUTE)) == 1

@@ -50,6 +50,7 @@ HOT: list[tuple[str, dict[str, Any], str]] = [
     ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW, "release": True}, "job_release"),
     ("schedules.unfinished", {"ids": [7, 8]}, "job_of_schedule"),
     ("jobs.expire", {"limit": SLICE, "now": NOW}, "job_expire"),
+    ("jobs.drop_expired_keys", {"limit": SLICE, "now": NOW}, "unique_key_expire"),
     ("jobs.finish", {"outcomes": "[]", "worker_id": 1, "now": NOW}, "job_pkey"),
     ("jobs.result", {"id": 7}, "job_pkey"),
     ("schedules.due", {"before": NOW + DAY, "limit": 200, "ahead": MINUTE, **NONE_BROKEN}, "schedule_plan"),

@@ -176,6 +176,13 @@ inserted AS (
 -- In the place of all that is unfinished of the same schedule: a run that goes on has lost its lease.
 replacing AS MATERIALIZED (
     SELECT e.schedule_id, e.tick FROM entry AS e WHERE e.replaces AND (e.job_id IN (SELECT i.id FROM inserted AS i)) IS TRUE
+      -- Not where it is about to meet a unique key that stays: nothing would run then.
+      AND NOT EXISTS (
+          SELECT FROM carried AS c JOIN {schema}.unique_key AS u ON u.task = c.task AND u.key = c.unique_key
+          WHERE c.job_id = e.job_id AND coalesce(u.expires_at > (SELECT now FROM moment), true)
+            AND NOT EXISTS (
+                SELECT FROM {schema}.job AS h
+                WHERE h.id = u.job_id AND h.watched AND h.schedule_id = e.schedule_id AND h.unique_until <> 'time'))
 ),
 replaced AS (
     DELETE FROM {schema}.job AS j
