@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from pqclock import App, current_job, loop
+from pqclock import App, Retry, current_job, loop
 
 app = App()
 SKEW = float(os.environ.get("PQCLOCK_TEST_SKEW", "0"))
@@ -46,7 +46,7 @@ def note(what: str, key: str) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-@app.task("hit")
+@app.task("hit", throttle=["stripe:{key}", "pool:{key}"])
 def hit(key: str, seconds: float = 0.0) -> None:
     """Uses what the gates guard for a while."""
     note("began", key)
@@ -54,7 +54,13 @@ def hit(key: str, seconds: float = 0.0) -> None:
     note("ended", key)
 
 
-@app.task("risky")
+@app.task("alone", throttle="one")
+def alone(key: str, seconds: float = 0.0) -> None:
+    """Runs one at a time."""
+    hit(key, seconds)
+
+
+@app.task("risky", fuse="api", retry=Retry(max_attempts=50, base="100ms", limit="1s"))
 def risky(key: str, seconds: float = 0.0) -> None:
     """Fails as long as there is a file that says so."""
     note("began", key)

@@ -8,15 +8,16 @@ import signal
 import subprocess
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from conftest import Database
+from pqclock import App
 from pqclock.loop import now
 from processes.admissions import by_key, most_at_once, most_in_a_window, read_runs
 from processes.fleet import Fleet, children_of, eventually, is_alive
 from processes.test_workers import workers
-from store.gated import enqueue_gated, fuse, throttle
 
 APP = "processes.gated:app"
 BLOWN = """
@@ -29,11 +30,17 @@ def start(fleet: Fleet, queues: str = "*:8", skew: float = 0.0) -> subprocess.Po
     return fleet.start("worker", "--app", APP, "--queues", queues, PQCLOCK_TEST_SKEW=str(skew))
 
 
-def backlog(database: Database, count: int, seconds: float) -> None:
-    for key in KEYS:
-        gates = [f"throttle:stripe:{key}", f"throttle:pool:{key}"]
-        args = f'{{"key": "{key}", "seconds": {seconds}}}'
-        enqueue_gated(database.session, *gates, count=count, task="hit", args=args)
+def declare(database: Database, rule: str, terms: dict[str, Any]) -> None:
+    """Put a rule at run time."""
+    app = App(database.url)
+    app.rules.put(rule, **terms)
+    app.close()
+
+
+def put(database: Database, task: str, key: str, seconds: float = 0.0, count: int = 1, priority: int = 0) -> None:
+    """Enqueue jobs from SQL, by what the workers have published of the task."""
+    text = "SELECT count(pqclock.enqueue(%s, %s, priority => %s)) FROM generate_series(1, %s)"
+    database.value(text, task, f'{{"key": "{key}", "seconds": {seconds}}}', priority, count)
 
 
 def busy(fleet: Fleet) -> list[int]:
@@ -48,15 +55,16 @@ def ran(fleet: Fleet) -> int:
 
 @pytest.mark.timeout(120)
 def test_no_window_is_exceeded_by_a_fleet_whose_workers_are_killed(fleet: Fleet, database: Database) -> None:
-    throttle(database.session, "stripe", rate=RATE, per="1 second")
-    throttle(database.session, "pool", concurrency=CONCURRENCY)
+    declare(database, "throttle.stripe", {"rate": f"{RATE}/1s"})
+    declare(database, "throttle.pool", {"concurrency": CONCURRENCY})
     fleet.clock()
     parents = [start(fleet, skew=skew) for skew in (0.0, 3600.0, -3600.0, 0.25)]
     eventually(lambda: workers(database) == 4)
-    backlog(database, 400, 0.1)
+    for key in KEYS:
+        put(database, "hit", key, 0.1, count=400)
     chance, killed = random.Random(7), dict[int, float]()
     begin = now().timestamp()
-    while now().timestamp() < begin + 15:
+    while now().timestamp() < begin + 8:
         time.sleep(chance.uniform(0.5, 1.5))
         for pid in children_of(chance.choice(parents)):
             os.kill(pid, signal.SIGKILL)
@@ -75,15 +83,15 @@ def test_no_window_is_exceeded_by_a_fleet_whose_workers_are_killed(fleet: Fleet,
 
 
 def test_a_place_is_free_again_when_its_worker_was_killed(fleet: Fleet, database: Database) -> None:
-    throttle(database.session, "one", concurrency=1)
+    declare(database, "throttle.one", {"concurrency": 1})
     fleet.clock()
     parents = [start(fleet, "*:2") for _ in range(2)]
     eventually(lambda: workers(database) == 2)
-    enqueue_gated(database.session, "throttle:one", count=1, task="hit", args='{"key": "a", "seconds": 60}')
+    put(database, "alone", "a", 60.0)
     eventually(lambda: ran(fleet) == 1)
     (log,) = fleet.folder.glob("runs-*.jsonl")
     holder = int(log.stem.partition("-")[2])
-    enqueue_gated(database.session, "throttle:one", count=3, task="hit", args='{"key": "b"}', priority=-1)
+    put(database, "alone", "b", count=3, priority=-1)
     os.kill(holder, signal.SIGKILL)
     died = time.monotonic()
     eventually(lambda: ran(fleet) >= 1 + 2 * 3)
@@ -95,15 +103,14 @@ def test_a_place_is_free_again_when_its_worker_was_killed(fleet: Fleet, database
 def test_a_blown_fuse_lets_only_probes_through_and_heals_though_probes_are_killed(
     fleet: Fleet, database: Database
 ) -> None:
-    fuse(database.session, "api", cool_down="1 second", max_cool_down="1 second", probes=2)
+    declare(database, "fuse.api", {"failures": 3, "within": "1m", "cool_down": "1s", "probes": 2})
     fleet.clock()
     for _ in range(3):
         start(fleet, "*:8")
     eventually(lambda: workers(database) == 3)
     (fleet.folder / "broken").touch()
     for key in KEYS:
-        args = f'{{"key": "{key}", "seconds": 0.3}}'
-        enqueue_gated(database.session, "fuse:api", count=10, task="risky", args=args)
+        put(database, "risky", key, 0.3, count=10)
     blown: dict[float, float] = {}
     killed: dict[int, float] = {}
     end = time.monotonic() + 12
