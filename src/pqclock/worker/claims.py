@@ -14,6 +14,8 @@ from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.pool import WorkingPool
 
 CLAIM_LIMIT = 200
+# A claim of gated jobs costs about the same for one as for ten.
+GATHER = 0.003
 
 
 class Claims:
@@ -41,9 +43,10 @@ class Claims:
         now = time.monotonic()
         return any((pool.hungry and pool.free > 0) or pool.look_at_gates(now) for pool in self._pools)
 
-    def gates_open(self) -> list[float]:
-        """When gates open for which an executor is free, by the monotonic clock."""
-        return [pool.openings[0] for pool in self._pools if pool.openings and pool.free > 0]
+    def looks_again(self) -> list[float]:
+        """When there will be hope, as far as it is known, by the monotonic clock."""
+        now = time.monotonic()
+        return [instant for pool in self._pools if (instant := pool.look_again(now)) is not None]
 
     def claim(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         """The jobs that this pool has room for. What passes gates goes before, and leaves half of the room where both wait."""
@@ -57,10 +60,11 @@ class Claims:
 
     def _gated(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         pool.odd = not pool.odd
+        room = min(pool.free, CLAIM_LIMIT)
         found = claim_gated(
-            session, pool.spec, self._tasks, min(pool.free, CLAIM_LIMIT),
-            worker_id=worker_id, lease=secrets.randbits(62), odd=pool.odd,
-        )  # fmt: skip
+            session, pool.spec, self._tasks, room, worker_id=worker_id, lease=secrets.randbits(62), odd=pool.odd
+        )
+        pool.gathers_until = time.monotonic() + GATHER if len(found.jobs) == room else 0.0
         pool.at_gates = found.again
         pool.expect(time.monotonic(), found.wakes_in)
         return found.jobs

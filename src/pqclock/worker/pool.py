@@ -24,6 +24,8 @@ class WorkingPool:
         self.at_gates = True
         self.openings: list[float] = []
         self.odd = False
+        # A claim that found all it asked for will be followed by others: until then it is worth it when half is free.
+        self.gathers_until = 0.0
         self._lock = threading.Lock()
         self._free = spec.size
 
@@ -43,7 +45,16 @@ class WorkingPool:
         while self.openings and self.openings[0] <= now:
             heappop(self.openings)
             self.at_gates = True
-        return self.at_gates and self.free > 0
+        gathering = now < self.gathers_until and 2 * self.free < self.spec.size
+        return self.at_gates and self.free > 0 and not gathering
+
+    def look_again(self, now: float) -> float | None:
+        """When a claim of gated jobs may be worth it, if not now."""
+        if self.free == 0:
+            return None
+        if self.at_gates and now < self.gathers_until:
+            return self.gathers_until
+        return self.openings[0] if self.openings else None
 
     def expect(self, now: float, waits: Sequence[float]) -> None:
         """Look at gates again after these seconds; the clock tells of those that are too many to remember."""

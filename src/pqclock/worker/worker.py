@@ -228,7 +228,7 @@ class Worker:
         self._listen(session)
         if self._claims.hopeful():
             return
-        until = min(self._presence.next_beat, self._next_poll, *self._claims.gates_open())
+        until = min(self._presence.next_beat, self._next_poll, *self._claims.looks_again())
         self._wakeup.wait(until - time.monotonic(), session.conn.fileno())
 
     def _shut_down(self) -> bool:
