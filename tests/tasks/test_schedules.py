@@ -53,7 +53,7 @@ def test_all_faults_come_together_and_nothing_is_written(database: Database, app
         {"key": "a", "task": "t", "cron": "61 * * * *", "queue": "no queue"},
         {"key": "Bad Key", "task": "t", "every": "1m"},
         {"key": "c", "every": "1m", "at": "2030-01-01T00:00Z"},
-        {"key": "d", "task": "t", "every": "1m", "fuse": ["x"], "colour": 1},
+        {"key": "d", "task": "t", "every": "1m", "fuse": ["x:"], "colour": 1},
         {"key": "e", "task": "t", "every": "1m"},
         {"key": "e", "task": "t", "every": "1m"},
         {"task": "t"},
