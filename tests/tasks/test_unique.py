@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from pqclock import App, ArgumentError, Task, Unique, UniqueConflict
+from pqclock.tasks import connections
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -100,3 +101,24 @@ def test_a_schedule_put_at_run_time_has_them_too(database: Database, app: App) -
     assert database.rows(JOBS) == [("1", "finished", ["throttle:x:1"], 1)]
     with pytest.raises(ArgumentError, match=r"throttle\[0\].* in a schedule an argument is {args.a}"):
         app.schedules.put("t", task="mail", every="1h", throttle=["x:{a}"])
+
+
+@pytest.mark.parametrize("times", [2, 9])
+def test_an_enqueue_of_ours_that_was_in_a_deadlock_is_tried_again(
+    report: Task[..., Any], monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    report.enqueue(day="mon")
+    left, run_on = [times], connections._run_on
+
+    def fail(conn: Any, text: bytes, params: Any) -> Any:
+        if b"insert_jobs" in text and left[0]:
+            left[0] -= 1
+            raise psycopg.errors.DeadlockDetected("deadlock detected")
+        return run_on(conn, text, params)
+
+    monkeypatch.setattr(connections, "_run_on", fail)
+    if times == 2:
+        assert report.enqueue(day="tue").inserted
+    else:
+        with pytest.raises(psycopg.errors.DeadlockDetected):
+            report.enqueue(day="tue")

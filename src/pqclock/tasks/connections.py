@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,10 @@ Params = dict[str, Any]
 Rows = Sequence[tuple[Any, ...]]
 Step = tuple[str, Params, Any]
 Result = TypeVar("Result")
+
+# Somebody else was in the way, and nothing was written: a statement of ours is run again after a pause, so many times.
+_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Connections:
         text = query(statement, self._found().schema)
         if conn is not None:
             return _run_on(_sync(conn), text, params)
+        pauses = iter(_PAUSES)
         while True:
             place, pool = self._opened()
             try:
@@ -82,6 +89,8 @@ class Connections:
             except PoolClosed:
                 # Another thread closed the app just now, and nothing was run: that was no reason to fail.
                 continue
+            except _AGAIN:
+                time.sleep(_next(pauses))
             except PoolTimeout as error:
                 raise unreachable(place.address.url, error) from error
 
@@ -106,6 +115,7 @@ class Connections:
         text = query(statement, found.schema)
         if conn is not None:
             return await _run_on_async(_async(conn), text, params)
+        pauses = iter(_PAUSES)
         while True:
             place, pool = await self._opened_on_loop()
             try:
@@ -113,6 +123,8 @@ class Connections:
                     return await _run_on_async(own, text, params)
             except PoolClosed:
                 continue
+            except _AGAIN:
+                await asyncio.sleep(_next(pauses))
             except PoolTimeout as error:
                 raise unreachable(place.address.url, error) from error
 
@@ -220,6 +232,13 @@ def _migrated() -> Iterator[None]:
         yield
     except (errors.UndefinedTable, errors.UndefinedFunction, errors.InvalidSchemaName) as error:
         raise Refused("the database has no tables of pqclock, or old ones: run `pqclock migrate`") from error
+
+
+def _next(pauses: Iterator[float]) -> float:
+    """How long to wait before it is tried again; raises what was caught when that was often enough."""
+    for pause in pauses:
+        return pause * random.uniform(0.5, 1.5)  # noqa: S311
+    raise  # noqa: PLE0704
 
 
 def _sync(conn: Any) -> psycopg.Connection[Any]:
