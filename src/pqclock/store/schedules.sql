@@ -152,13 +152,16 @@ carried AS MATERIALIZED (
     SELECT g.*, x.unique_key, x.unique_until, x.key_expires_at, x.on_conflict, x.replaces AS renewed, x.lane, x.gates, x.units, x.fault
     FROM merged AS g CROSS JOIN moment AS m CROSS JOIN paused AS p
     LEFT JOIN LATERAL (
-        SELECT c.* FROM {schema}.entrance(
+        -- OFFSET 0 keeps the condition before the function: for the most part there is nothing to carry.
+        SELECT c.* FROM (
+            SELECT WHERE g.keyed OR g.definition ?| ARRAY['throttle', 'fuse'] OR g.options ?| ARRAY['throttle', 'fuse']
+                         OR p.gates IS NOT NULL
+            OFFSET 0
+        ) AS n CROSS JOIN LATERAL {schema}.entrance(
             g.task, g.args, g.queue, g.labels, NULL,
             CASE WHEN g.keyed THEN g.definition ELSE g.definition - 'unique' END,
             {schema}.own_terms(CASE WHEN g.keyed THEN g.options ELSE g.options - 'unique' END, g.arg_defaults),
             p.gates, m.now) AS c
-        WHERE g.keyed OR g.definition ?| ARRAY['throttle', 'fuse'] OR g.options ?| ARRAY['throttle', 'fuse']
-              OR p.gates IS NOT NULL
     ) AS x ON true
 ),
 inserted AS (

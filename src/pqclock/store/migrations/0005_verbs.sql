@@ -431,10 +431,11 @@ BEGIN
             ) AS o
         ) AS m
         LEFT JOIN LATERAL (
-            SELECT e.* FROM {schema}.entrance(
+            SELECT e.* FROM (
+                SELECT WHERE m.options IS NOT NULL OR m.marked OR paused IS NOT NULL OFFSET 0
+            ) AS n CROSS JOIN LATERAL {schema}.entrance(
                 m.task, m.args, m.queue, m.labels, m.options - 'schedule', m.options -> 'schedule', m.own, paused, moment
             ) AS e
-            WHERE m.options IS NOT NULL OR m.marked OR paused IS NOT NULL
         ) AS x ON true
         ORDER BY m.no);
     SELECT bool_or(e.unique_key IS NOT NULL), min(e.fault) INTO keyed, problem FROM unnest(entries) AS e;

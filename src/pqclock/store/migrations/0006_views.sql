@@ -19,8 +19,12 @@ FROM (
 CROSS JOIN (SELECT now() AS now, {schema}.paused_gates(now()) AS paused) AS p
 LEFT JOIN LATERAL (
     SELECT e.gates, e.units, e.lane
-    FROM {schema}.entrance(m.task, m.args, m.queue, m.labels, NULL, m.definition - 'unique', m.own - 'unique', p.paused, p.now) AS e
-    WHERE m.definition ?| ARRAY['throttle', 'fuse'] OR m.own ?| ARRAY['throttle', 'fuse'] OR p.paused IS NOT NULL
+    FROM (
+        SELECT WHERE m.definition ?| ARRAY['throttle', 'fuse'] OR m.own ?| ARRAY['throttle', 'fuse'] OR p.paused IS NOT NULL
+        OFFSET 0
+    ) AS n
+    CROSS JOIN LATERAL {schema}.entrance(
+        m.task, m.args, m.queue, m.labels, NULL, m.definition - 'unique', m.own - 'unique', p.paused, p.now) AS e
 ) AS x ON true;
 
 -- For people who ask in SQL. The columns of these views are part of the public contract.
