@@ -472,16 +472,15 @@ AS $$
 #variable_conflict use_column
 DECLARE
     moment constant timestamptz := coalesce(given_now, clock_timestamp());
-    paused constant text[] := {schema}.paused_gates(moment);
 BEGIN
-    IF paused IS NOT NULL OR array_remove(options, NULL) <> '{}' OR EXISTS (
-        SELECT FROM (SELECT DISTINCT u.name FROM unnest(tasks) AS u (name)) AS n
-        LEFT JOIN {schema}.task AS t ON t.name = n.name
-        WHERE coalesce(code_defaults #> ARRAY[n.name, 'options'], '{}') || coalesce(t.options, '{}')
-              ?| ARRAY['unique', 'throttle', 'fuse'])
+    IF array_remove(options, NULL) <> '{}' OR EXISTS (SELECT FROM {schema}.pause) OR EXISTS (
+           SELECT FROM {schema}.task AS t WHERE t.name = ANY(tasks) AND t.options ?| ARRAY['unique', 'throttle', 'fuse'])
+       OR EXISTS (
+           SELECT FROM jsonb_each(code_defaults) AS c WHERE c.value -> 'options' ?| ARRAY['unique', 'throttle', 'fuse'])
     THEN
         RETURN QUERY SELECT j.* FROM {schema}.admit_jobs(
-            tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults, paused, moment
+            tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults,
+            {schema}.paused_gates(moment), moment
         ) AS j;
         RETURN;
     END IF;
