@@ -31,7 +31,7 @@ def test_it_starts_what_waits_at_the_instant_at_which_the_gate_opens(
     bench.start("*:2")
     eventually(lambda: len(begun) == 5)
     waits = [later - earlier for earlier, later in pairwise(begun)]
-    assert 0.9 < sum(waits) < 1.3
+    assert 0.9 < sum(waits) < 2.5
     assert bench.database.value("SELECT count(*) FROM pqclock.attempt") == 5
 
 

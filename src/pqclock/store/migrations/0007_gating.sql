@@ -3,6 +3,9 @@
 -- Locks are taken in one order: lanes, then gates by id, then ready jobs. Lanes and ready jobs only with SKIP LOCKED, so
 -- nobody waits for one while holding a gate; and a gate is held for the length of one statement of the server, since
 -- all of this happens in one call.
+--
+-- Plans are made once a session, perhaps while a table is empty: each row is asked for by its key, so that there is no
+-- other plan, and what looks redundant beside a join says so to the planner.
 
 -- An instant in nanoseconds since 1970, and back: upwards, since a start must never come too early.
 CREATE FUNCTION {schema}.to_ns(moment timestamptz) RETURNS bigint
@@ -66,16 +69,17 @@ BEGIN
     ),
     -- A lane in the hands of another claim, which may find it empty just now, is looked at again.
     held AS MATERIALIZED (
-        SELECT l.lane FROM {schema}.lane AS l JOIN wanted AS w USING (lane) ORDER BY l.lane FOR UPDATE OF l SKIP LOCKED
+        SELECT l.lane FROM {schema}.lane AS l WHERE l.lane = ANY(ARRAY(SELECT w.lane FROM wanted AS w))
+        ORDER BY l.lane FOR UPDATE SKIP LOCKED
     ),
     better AS (
         UPDATE {schema}.lane AS l SET priority = w.priority FROM wanted AS w
-        WHERE l.lane = w.lane AND l.priority > w.priority AND (l.lane IN (SELECT h.lane FROM held AS h)) IS TRUE
+        WHERE l.lane = w.lane AND l.priority > w.priority AND l.lane = ANY(ARRAY(SELECT h.lane FROM held AS h))
     ),
     -- Who came first is served first.
     placed AS MATERIALIZED (
         SELECT n.*, nextval('{schema}.lane_turn') AS turn FROM (
-            SELECT * FROM wanted AS w WHERE NOT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.lane = w.lane) ORDER BY w.id
+            SELECT * FROM wanted AS w WHERE (SELECT l.lane FROM {schema}.lane AS l WHERE l.lane = w.lane) IS NULL ORDER BY w.id
         ) AS n
     ),
     added AS (
@@ -93,6 +97,18 @@ BEGIN
     left_over := settled = most OR settled < cardinality(ids);
 END $$;
 
+-- Locks gates in the order of their ids; gives these.
+CREATE FUNCTION {schema}.lock_gates(names text[]) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT l.id FROM (
+            SELECT (SELECT g.id FROM {schema}.gate AS g WHERE g.name = n.name) AS id FROM unnest(names) AS n (name) ORDER BY 1
+        ) AS k
+        CROSS JOIN LATERAL (SELECT g.id FROM {schema}.gate AS g WHERE g.id = k.id FOR UPDATE) AS l);
+END $$;
+
 -- Makes the rows of gates that are met for the first time.
 CREATE FUNCTION {schema}.make_gates(names text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -102,7 +118,7 @@ BEGIN
     SELECT n.name, split_part(n.name, ':', 1), split_part(n.name, ':', 2),
            substr(n.name, length(split_part(n.name, ':', 1)) + length(split_part(n.name, ':', 2)) + 3)
     FROM (SELECT DISTINCT u.name FROM unnest(names) AS u (name)) AS n
-    WHERE NOT EXISTS (SELECT FROM {schema}.gate AS g WHERE g.name = n.name)
+    WHERE (SELECT g.id FROM {schema}.gate AS g WHERE g.name = n.name) IS NULL
     ORDER BY n.name
     ON CONFLICT DO NOTHING;
 END $$;
@@ -122,14 +138,14 @@ BEGIN
                     ELSE greatest(moment, {schema}.from_ns(s.tat_ns + (1 - s.burst) * s.interval_ns)) END AS opens_at,
                CASE WHEN w.waiting THEN o.queues ELSE '{}' END AS queues
         FROM {schema}.gate_standings(ids, moment) AS s
-        JOIN {schema}.gate AS o ON o.id = s.gate_id AND o.queues <> '{}'
+        JOIN {schema}.gate AS o ON o.id = s.gate_id AND o.id = ANY(ids) AND o.queues <> '{}'
         -- To what needs more units than the rate no instant is of use, only another rule.
         CROSS JOIN LATERAL (
             SELECT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = o.id) AS waiting,
                    EXISTS (SELECT FROM {schema}.lane AS l
                            WHERE l.gate_id = o.id AND (s.rate IS NULL OR l.units <= s.rate)) AS fitting) AS w
     ) AS n
-    WHERE g.id = n.id AND (g.opens_at, g.queues) IS DISTINCT FROM (n.opens_at, n.queues);
+    WHERE g.id = n.id AND g.id = ANY(ids) AND (g.opens_at, g.queues) IS DISTINCT FROM (n.opens_at, n.queues);
 END $$;
 
 -- ready -> running for jobs behind gates, of tasks this worker knows: the lane with the best priority at its head first,
@@ -225,10 +241,10 @@ BEGIN
     END IF;
 
     -- Only what is read under the locks of the gates counts, and only a time that is read then.
-    ids := ARRAY(SELECT g.id FROM {schema}.gate AS g WHERE g.name = ANY(lane_names) ORDER BY g.id FOR UPDATE);
+    ids := {schema}.lock_gates(lane_names);
     IF cardinality(ids) < cardinality(lane_names) THEN
         PERFORM {schema}.make_gates(lane_names);
-        ids := ARRAY(SELECT g.id FROM {schema}.gate AS g WHERE g.name = ANY(lane_names) ORDER BY g.id FOR UPDATE);
+        ids := {schema}.lock_gates(lane_names);
     END IF;
     moment := coalesce(given_now, clock_timestamp());
     now_ns := {schema}.to_ns(moment);
@@ -244,7 +260,8 @@ BEGIN
          reserved
     FROM {schema}.gate_standings(ids, moment) AS s;
     SELECT array_agg(g.no ORDER BY o.no, g.no), array_agg(o.no ORDER BY o.no, g.no) INTO lane_gates, gate_lanes
-    FROM unnest(lanes) WITH ORDINALITY AS o (lane, no) JOIN {schema}.lane AS l ON l.lane = o.lane
+    FROM unnest(lanes) WITH ORDINALITY AS o (lane, no)
+    JOIN {schema}.lane AS l ON l.lane = o.lane AND l.lane = ANY(lanes)
     CROSS JOIN LATERAL unnest(l.gates) AS u (name)
     JOIN unnest(names) WITH ORDINALITY AS g (name, no) ON g.name = u.name;
     parks := array_fill(0, ARRAY[cardinality(lanes)]);
@@ -402,7 +419,7 @@ BEGIN
                 SET state = 'running', worker_id = worker, lease = new_lease, attempt = j.attempt + 1, claimed_at = moment,
                     started_at = NULL, granted = g.fuses::bigint[]
                 FROM unnest(grants, grant_fuses) AS g (id, fuses)
-                WHERE j.id = g.id
+                WHERE j.id = g.id AND j.id = ANY(grants)
                 RETURNING j AS job
             ),
             freed AS (
@@ -427,13 +444,14 @@ BEGIN
         WHERE l.served OR l.parked_on IS DISTINCT FROM CASE WHEN l.park > 0 THEN ids[l.park] END
     ),
     gone AS (
-        DELETE FROM {schema}.lane AS l USING now_at AS a WHERE l.lane = a.lane AND a.gone RETURNING 1
+        DELETE FROM {schema}.lane AS l USING now_at AS a
+        WHERE l.lane = a.lane AND l.lane = ANY(lanes) AND a.gone RETURNING 1
     ),
     moved AS (
         UPDATE {schema}.lane AS l
         SET gate_id = a.gate_id, priority = coalesce(a.priority, l.priority),
             turn = CASE WHEN a.served THEN nextval('{schema}.lane_turn') ELSE l.turn END
-        FROM now_at AS a WHERE l.lane = a.lane AND NOT a.gone
+        FROM now_at AS a WHERE l.lane = a.lane AND l.lane = ANY(lanes) AND NOT a.gone
         RETURNING l.gate_id
     )
     SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM moved) INTO changed;
@@ -466,7 +484,7 @@ BEGIN
         SELECT t.waited AND EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = t.id) AS waiting,
                t.waited AND EXISTS (SELECT FROM {schema}.lane AS l
                                     WHERE l.gate_id = t.id AND (t.rate IS NULL OR l.units <= t.rate)) AS fitting) AS w
-    WHERE g.id = t.id;
+    WHERE g.id = t.id AND g.id = ANY(ids);
 
     again := (cut OR open_left OR arrivals.left_over OR cardinality(lanes) >= most)
              AND (grants <> '{}' OR changed > 0 OR arrivals.settled > 0);
@@ -624,10 +642,11 @@ BEGIN
     END IF;
     gate_ids := gate_ids || ARRAY(
         SELECT s.gate_id FROM unnest(jobs, leases) AS o (id, lease)
-        JOIN {schema}.slot AS s ON s.job_id = o.id AND s.lease = o.lease);
+        JOIN {schema}.slot AS s ON s.job_id = o.id AND s.lease = o.lease AND s.job_id = ANY(jobs));
     PERFORM FROM {schema}.gate AS g WHERE g.id = ANY(gate_ids) ORDER BY g.id FOR UPDATE;
     moment := coalesce(given_now, clock_timestamp());
-    DELETE FROM {schema}.slot AS s USING unnest(jobs, leases) AS o (id, lease) WHERE s.job_id = o.id AND s.lease = o.lease;
+    DELETE FROM {schema}.slot AS s USING unnest(jobs, leases) AS o (id, lease)
+    WHERE s.job_id = o.id AND s.lease = o.lease AND s.job_id = ANY(jobs);
     IF fused THEN
         FOR told IN
             SELECT w.*, x.value AS gate, j.granted[x.place + 1] AS epoch
