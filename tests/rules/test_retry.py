@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pqclock.errors import ArgumentError, DurationError
-from pqclock.rules.retry import BACKOFFS, Retry
+from pqclock.rules.retry import BACKOFFS, Retry, class_names
 from rules.cron_examples import examples
 
 
@@ -52,6 +52,11 @@ def test_jitter_is_the_same_for_ever_and_differs_between_jobs() -> None:
         ({"max_attempts": 2.0}, "max_attempts=2.0"),
         ({"backoff": "random"}, "backoff='random'"),
         ({"backoff": None}, "backoff=None"),
+        ({"backoff": []}, "list of 1 to 1000 durations"),
+        ({"only": "ValueError"}, "only='ValueError'"),
+        ({"never": [3]}, "never=...) has 3"),
+        ({"discard": ["shop.Gone"]}, "without the module"),
+        ({"per": {"ValueError": 3}}, "a pqclock.Retry each"),
         ({"jitter": -0.1}, "jitter=-0.1"),
         ({"jitter": 1.1}, "jitter=1.1"),
         ({"jitter": float("nan")}, "jitter=nan"),
@@ -74,3 +79,51 @@ def test_the_published_policy_is_json() -> None:
     assert Retry(3, "linear", timedelta(seconds=90), "2h", 0).to_options() == {
         "max_attempts": 3, "backoff": "linear", "base": "1m30s", "limit": "2h", "jitter": 0,
     }  # fmt: skip
+
+
+def test_a_list_of_waits_is_walked_and_its_last_one_stays() -> None:
+    retry = Retry(backoff=["1s", timedelta(minutes=2), "3h"], jitter=0, limit="1h")
+    assert [retry.delay(attempt, 1).total_seconds() for attempt in range(1, 6)] == [1, 120, 10_800, 10_800, 10_800]
+
+
+class Gone(LookupError):
+    pass
+
+
+RETRY = Retry(
+    never=[ValueError],
+    discard=[Gone],
+    per={"ConnectionError": Retry(max_attempts=2, backoff="constant", base="1s", never=["BrokenPipeError"])},
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "verdict"),
+    [
+        (OSError, 1, "again"),
+        (OSError, 5, "failed"),
+        (UnicodeError, 1, "failed"),
+        (Gone, 1, "discarded"),
+        (LookupError, 1, "again"),
+        (ConnectionResetError, 1, "again"),
+        (ConnectionResetError, 2, "failed"),
+        (BrokenPipeError, 1, "failed"),
+    ],
+)
+def test_exceptions_are_told_apart_by_their_classes_and_those_above(
+    error: type[BaseException], attempt: int, verdict: str
+) -> None:
+    assert RETRY.verdict(class_names(error), attempt, 5) == verdict
+
+
+def test_only_what_is_named_is_tried_again() -> None:
+    retry = Retry(only=[OSError, "Later"])
+    assert retry.verdict(class_names(ConnectionResetError), 1, 5) == "again"
+    assert retry.verdict(("Later", "Exception"), 1, 5) == "again"
+    assert retry.verdict(class_names(KeyError), 1, 5) == "failed"
+
+
+def test_a_policy_of_its_own_gives_its_own_waits_and_travels_whole() -> None:
+    assert RETRY.policy(class_names(ConnectionResetError)).base == "1s"
+    assert RETRY.policy(class_names(KeyError)) is RETRY
+    assert RETRY.to_options()["per"]["ConnectionError"]["never"] == ["BrokenPipeError"]  # type: ignore[index]
