@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from pqclock.rules.retry import Retry
     from pqclock.rules.unique import Unique
     from pqclock.tasks.app import App
+    from pqclock.tasks.checkpoints import Checkpoint
     from pqclock.tasks.context import current_job
     from pqclock.tasks.handle import JobHandle
-    from pqclock.tasks.signals import Cancel, Cooldown, Snooze
+    from pqclock.tasks.hooks import Failure
+    from pqclock.tasks.signals import Cancel, Cancelled, Cooldown, Snooze, Timeout
     from pqclock.tasks.task import Task
 
 __version__ = "0.1.0"
@@ -36,10 +38,13 @@ _HOMES = {
     "App": "pqclock.tasks.app",
     "ArgumentError": "pqclock.errors",
     "Cancel": "pqclock.tasks.signals",
+    "Cancelled": "pqclock.tasks.signals",
+    "Checkpoint": "pqclock.tasks.checkpoints",
     "Cooldown": "pqclock.tasks.signals",
     "Cron": "pqclock.rules.cron",
     "CronError": "pqclock.errors",
     "DatabaseUnreachable": "pqclock.errors",
+    "Failure": "pqclock.tasks.hooks",
     "JobFailed": "pqclock.errors",
     "JobHandle": "pqclock.tasks.handle",
     "JobNotFinished": "pqclock.errors",
@@ -49,6 +54,7 @@ _HOMES = {
     "SettingsError": "pqclock.errors",
     "Snooze": "pqclock.tasks.signals",
     "Task": "pqclock.tasks.task",
+    "Timeout": "pqclock.tasks.signals",
     "Unique": "pqclock.rules.unique",
     "UniqueConflict": "pqclock.errors",
     "UnknownJob": "pqclock.errors",
@@ -59,10 +65,13 @@ __all__ = [
     "App",
     "ArgumentError",
     "Cancel",
+    "Cancelled",
+    "Checkpoint",
     "Cooldown",
     "Cron",
     "CronError",
     "DatabaseUnreachable",
+    "Failure",
     "JobFailed",
     "JobHandle",
     "JobNotFinished",
@@ -72,6 +81,7 @@ __all__ = [
     "SettingsError",
     "Snooze",
     "Task",
+    "Timeout",
     "Unique",
     "UniqueConflict",
     "UnknownJob",

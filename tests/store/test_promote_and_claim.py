@@ -97,7 +97,7 @@ def test_a_claimed_job_tells_what_its_worker_needs(database: Database) -> None:
     assert job == ClaimedJob(
         id=job_id, task="mail", args='{"to": "a"}', queue="mice", priority=0, labels=["x"], attempt=1, max_attempts=3,
         crashes=0, lease=77, run_at=NOW, schedule_id=None, tick=None, claimed_at=NOW + SECOND,
-        ready_seq=job.ready_seq, schedule_key=None,
+        ready_seq=job.ready_seq, run_options=None, checkpoint=None, schedule_key=None,
     )  # fmt: skip
     assert database.rows("SELECT state::text, worker_id, lease FROM pqclock.job") == [("running", 5, 77)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -56,7 +55,7 @@ def test_any_other_name_is_refused(name: Any) -> None:
         ({"unique": Unique("{nobody}")}, "unique key '{nobody}' names {nobody}, but the task has no such argument"),
         ({"unique": "x"}, "unique 'x' must be a pqclock.Unique"),
         ({"units": 0}, "units 0 must be a whole number from 1"),
-        ({"timeout": "5m"}, "the option 'timeout' is not supported yet"),
+        ({"executor": "process"}, "the option 'executor' is not supported yet"),
     ],
 )
 def test_a_wrong_option_is_named_with_the_task_and_its_value(options: dict[str, Any], message: str) -> None:
@@ -92,20 +91,6 @@ def test_functions_without_named_parameters_are_refused() -> None:
     for function in (positional, starred):
         with pytest.raises(ArgumentError, match="arguments of jobs have names"):
             registered(function)
-
-
-def test_generators_are_refused_for_now() -> None:
-    def generator() -> Iterator[int]:
-        yield 1
-
-    async def async_generator() -> AsyncIterator[int]:
-        yield 1
-
-    for function in (generator, async_generator):
-        with pytest.raises(ArgumentError, match="is a generator, which is not supported yet"):
-            registered(function)
-    with pytest.raises(ArgumentError, match="cannot be called"):
-        registered(5)
 
 
 def test_a_plain_call_runs_here() -> None:

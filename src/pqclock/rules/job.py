@@ -23,9 +23,10 @@ MOVES: dict[str, dict[str, str]] = {
     "running": {
         "succeeded": "the handler returned",
         "failed": "the attempts are used up, or its worker died three times",
-        "cancelled": "the handler raised Cancel, or a later tick replaced it",
+        "cancelled": "the handler raised Cancel, a person cancelled it, or a later tick replaced it",
+        "discarded": "it failed with an exception for which its task gives it up",
         "scheduled": "it failed and is tried again, or it raised Snooze",
-        "ready": "it was given back at a shutdown, or its worker died",
+        "ready": "it was given back at a shutdown or a checkpoint, or its worker died",
     },
 }
 
@@ -35,8 +36,9 @@ class Outcome:
     """What one claim of a job came to: decided by the worker, written by the store.
 
     `state` is the state that follows; `outcome` names the attempt's row, None when the handler never began and there is
-    none. `charged` says whether the attempt counts. `delay` is in seconds, for `scheduled` alone. For the gates: `gated`
-    when the job passed some, the names of the exception's classes, and the gate that is to be closed for so many seconds.
+    none. `charged` says whether the attempt counts. `delay` is in seconds, for `scheduled` alone. `checkpoint` is how far
+    it came, as JSON text; `kept` says whether history and attempt get a row. For the gates: `gated` when the job passed
+    some, the names of the exception's classes, and the gate that is to be closed for so many seconds.
     """
 
     job_id: int
@@ -55,3 +57,5 @@ class Outcome:
     error_names: tuple[str, ...] = ()
     cools: str | None = None
     cools_for: float = 0.0
+    checkpoint: str | None = None
+    kept: bool = True

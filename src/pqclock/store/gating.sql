@@ -3,7 +3,7 @@
 -- open that were met closed, also in seconds from now.
 SELECT (c.job).id, (c.job).task, (c.job).args::text AS args, (c.job).queue, (c.job).priority, (c.job).labels,
        (c.job).attempt, (c.job).max_attempts, (c.job).crashes, (c.job).lease, (c.job).run_at, (c.job).schedule_id,
-       (c.job).tick, (c.job).claimed_at, (c.job).ready_seq,
+       (c.job).tick, (c.job).claimed_at, (c.job).ready_seq, (c.job).run_options, (c.job).checkpoint,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = (c.job).schedule_id) AS schedule_key,
        true AS gated, (c.job).granted IS NOT NULL AS fused, c.again, c.wakes,
        ARRAY(SELECT extract(epoch FROM w.at - coalesce(%(now)s::timestamptz, clock_timestamp()))::double precision

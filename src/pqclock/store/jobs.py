@@ -18,7 +18,7 @@ LEASE_LENGTH = timedelta(seconds=15)
 LEADER_SILENCE = timedelta(seconds=10)
 CRASH_LIMIT = 3
 # What `finish` stores of an outcome; the rest of it is for the gates.
-_WRITTEN = ("lease", "state", "outcome", "charged", "delay", "error_type", "error", "traceback")
+_WRITTEN = ("lease", "state", "outcome", "charged", "delay", "error_type", "error", "traceback", "kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class ClaimedJob:
     tick: datetime | None
     claimed_at: datetime
     ready_seq: int
+    run_options: Mapping[str, Any] | None
+    checkpoint: Mapping[str, Any] | None
     schedule_key: str | None
     gated: bool = False
     fused: bool = False
@@ -193,6 +195,12 @@ def note_starts(session: Session, starts: Sequence[tuple[int, int, datetime]]) -
     session.run("jobs.start", ids=ids, leases=leases, started=started)
 
 
+def save(session: Session, reached: Sequence[tuple[int, int, str]]) -> None:
+    """Write how far jobs have come that go on running: (id, lease, checkpoint as JSON) each."""
+    ids, leases, checkpoints = (list(column) for column in zip(*reached, strict=True))
+    session.run("jobs.checkpoint", ids=ids, leases=leases, checkpoints=checkpoints)
+
+
 def finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None = None) -> set[int]:
     """Write what runs came to; gives the ids that were accepted, the others had lost their lease."""
     ends = [gating.End.of(o, number) for number, o in enumerate(outcomes) if o.gated or o.cools]
@@ -226,6 +234,7 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     row = {name: getattr(outcome, name) for name in _WRITTEN}
     row["id"] = outcome.job_id
     row["result"] = None if outcome.result is None else json.loads(outcome.result)
+    row["checkpoint"] = None if outcome.checkpoint is None else json.loads(outcome.checkpoint)
     row["started_at"] = outcome.started_at and outcome.started_at.isoformat()
     row["finished_at"] = outcome.finished_at and outcome.finished_at.isoformat()
     return row

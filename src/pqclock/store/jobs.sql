@@ -98,7 +98,7 @@ freed AS (
     WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
 SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
-       j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+       j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
 FROM claimed AS j
 
@@ -176,7 +176,7 @@ freed AS (
     WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
 SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
-       j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+       j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
 FROM claimed AS j
 
@@ -229,7 +229,7 @@ freed AS (
     WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
 SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
-       j.schedule_id, j.tick, j.claimed_at, j.ready_seq,
+       j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
 FROM claimed AS j
 
@@ -239,27 +239,45 @@ UPDATE {schema}.job AS j SET started_at = s.started_at
 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(started)s::timestamptz[]) AS s (id, lease, started_at)
 WHERE j.id = s.id AND j.state = 'running' AND j.lease = s.lease
 
+-- name: checkpoint
+-- Note how far jobs have come that go on running. A row that is locked has its checkpoint in another transaction's hands.
+UPDATE {schema}.job AS j SET checkpoint = c.checkpoint
+FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(checkpoints)s::jsonb[]) AS c (id, lease, checkpoint)
+WHERE j.id = ANY(ARRAY(
+    SELECT l.id FROM {schema}.job AS l
+    WHERE l.id = ANY(%(ids)s::bigint[]) AND l.state = 'running' FOR UPDATE SKIP LOCKED
+  )) AND j.id = c.id AND j.lease = c.lease
+
+-- name: checkpoint_within
+-- Note how far a job has come, in its handler's own transaction; no row when the lease is lost.
+UPDATE {schema}.job AS j SET checkpoint = %(checkpoint)s::jsonb
+WHERE j.id = %(id)s AND j.state = 'running' AND j.lease = %(lease)s
+RETURNING j.id
+
 -- name: finish
 -- running -> its outcome, fenced by the lease; gives the ids whose outcome was accepted.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 outcome AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (
         id bigint, lease bigint, state text, outcome text, charged boolean, delay double precision, result jsonb,
-        error_type text, error text, traceback text, started_at timestamptz, finished_at timestamptz
+        error_type text, error text, traceback text, started_at timestamptz, finished_at timestamptz,
+        checkpoint jsonb, kept boolean
     )
 ),
 ended AS (
     DELETE FROM {schema}.job AS j USING outcome AS o
-    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('succeeded', 'failed', 'cancelled')
+    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state NOT IN ('scheduled', 'ready')
     RETURNING j.*
 ),
 history AS (
     INSERT INTO {schema}.job_history (
         id, state, queue, task, args, result, priority, labels, run_at, attempt, max_attempts, unique_key,
-        gates, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
+        gates, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT j.id, o.state, j.queue, j.task, j.args, o.result, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-           j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, o.started_at, coalesce(o.finished_at, m.now), o.error, j.worker_id
+           j.unique_key, j.gates, j.run_options, coalesce(o.checkpoint, j.checkpoint), j.schedule_id, j.tick, j.created_at,
+           o.started_at, coalesce(o.finished_at, m.now), o.error, j.worker_id
     FROM ended AS j JOIN outcome AS o USING (id) CROSS JOIN moment AS m
+    WHERE o.kept
 ),
 again AS (
     UPDATE {schema}.job AS j
@@ -268,7 +286,7 @@ again AS (
         ready_seq = CASE WHEN o.delay > 0 THEN NULL ELSE nextval('{schema}.ready_seq') END,
         attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
         error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL,
-        granted = NULL,
+        granted = NULL, checkpoint = coalesce(o.checkpoint, j.checkpoint),
         -- Only what has not begun can expire.
         expires_at = CASE WHEN o.outcome IS NULL THEN j.expires_at END
     FROM outcome AS o, moment AS m
@@ -292,7 +310,7 @@ attempts AS (
     SELECT a.id, a.ran_as, o.outcome, a.worker_id, o.started_at, coalesce(o.finished_at, m.now),
            o.error_type, o.error, o.traceback
     FROM accepted AS a JOIN outcome AS o USING (id) CROSS JOIN moment AS m
-    WHERE o.outcome IS NOT NULL
+    WHERE o.outcome IS NOT NULL AND o.kept
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, w.wake) FROM (
@@ -370,9 +388,9 @@ ended AS (
 history AS (
     INSERT INTO {schema}.job_history (
         id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key,
-        gates, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
+        gates, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT j.id, 'failed', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-           j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
+           j.unique_key, j.gates, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
            'crashed: its worker died ' || (j.crashes + 1) || ' times while it ran', j.worker_id
     FROM ended AS j CROSS JOIN moment AS m
 ),
@@ -428,10 +446,10 @@ woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
 INSERT INTO {schema}.job_history (
-    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, schedule_id, tick,
-    created_at, finished_at, error)
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, run_options, checkpoint,
+    schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, 'discarded', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
+       j.unique_key, j.gates, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id
 
@@ -452,10 +470,10 @@ freed AS (
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
 )
 INSERT INTO {schema}.job_history (
-    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, schedule_id, tick,
-    created_at, finished_at, error)
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, run_options, checkpoint,
+    schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, 'cancelled', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.gates, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
+       j.unique_key, j.gates, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
 FROM ended AS j CROSS JOIN moment AS m
 RETURNING id
 

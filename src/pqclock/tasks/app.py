@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from pqclock.address import find_address
@@ -16,13 +17,16 @@ from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections, Place, Rows, Step
 from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
+from pqclock.tasks.hooks import Hooks, Report, Surrounding
 from pqclock.tasks.jobs import Jobs
 from pqclock.tasks.options import (
     TaskOptions,
+    check_history,
     check_labels,
     check_priority,
     check_queue,
     check_retry,
+    check_seconds,
     check_task_name,
     refuse_later,
 )
@@ -52,6 +56,7 @@ class App:
         self._connections = Connections(self._find)
         self._published = 0
         self._unsettled: set[str] = set()
+        self.hooks = Hooks()
 
     @property
     def tasks(self) -> Tasks:
@@ -101,6 +106,9 @@ class App:
         throttle: str | Sequence[str] | None = None,
         fuse: str | Sequence[str] | None = None,
         units: int | None = None,
+        timeout: str | timedelta | None = None,
+        slice: str | timedelta | None = None,
+        history: str | None = None,
         **later: Any,
     ) -> Callable[[Callable[P, R]], Task[P, R]]:
         """Register the decorated function, sync or async, as the task `name`.
@@ -109,6 +117,8 @@ class App:
         `max_attempts=3` is short for `retry=Retry(max_attempts=3)`; without both a failed job is not tried again.
         `throttle` and `fuse` name the rules whose gates the jobs pass, "warehouse" or "stripe:{account}" with a key
         from the arguments; a job takes `units` (1) of the rate of each.
+        A run that is longer than `timeout` is interrupted, and has failed. A generator gives its place back to others
+        at the first checkpoint after `slice`. Of the jobs that have ended, `history` keeps "all", "failures" or "none".
         """
         what = f"task {check_task_name(name)!r}"
         refuse_later(what, later)
@@ -117,6 +127,9 @@ class App:
             check_priority(priority, what),
             check_labels(labels, what),
             check_retry(retry, max_attempts, what),
+            check_seconds("timeout", timeout, what),
+            check_seconds("slice", slice, what),
+            check_history(history, what),
         )
 
         def register(function: Callable[P, R]) -> Task[P, R]:
@@ -128,6 +141,17 @@ class App:
             return task
 
         return register
+
+    def around_job(self, factory: Surrounding) -> Surrounding:
+        """Have each run of a job happen inside of the context manager `factory(job)`; the first added is the outermost.
+
+        `job` is what `current_job()` gives. Async tasks also take `async with` managers. Usable as a decorator.
+        """
+        return self.hooks.add_around(factory)
+
+    def on_error(self, report: Report) -> Report:
+        """Have `report(failure)` called whenever a run fails, with the reason: see Failure. Usable as a decorator."""
+        return self.hooks.add_report(report)
 
     def enqueue_many(self, jobs: Sequence[NewJob], conn: Any = None) -> list[JobHandle]:
         """Insert jobs made by `Task.job(...)` in one statement; handles come in input order.

@@ -1,11 +1,38 @@
-"""Which job runs here: `current_job()` inside a handler, sync or async."""
+"""Which job runs here: `current_job()` inside a handler, sync or async; and what is said to it from outside."""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+log = logging.getLogger("pqclock.job")
+
+
+class Dialogue:
+    """What is said between a run and those outside: it is cancelled, or wanted back; it has come so far.
+
+    `heard` says whether the handler has asked and was told that it is cancelled.
+    """
+
+    def __init__(self) -> None:
+        self._cancelled = threading.Event()
+        self.heard = False
+        self.wanted_back = False
+        self.on_progress: Callable[[int | None, int | None], None] | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """True once what this run comes to counts no more, or is not wished any more."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Tell the handler that it may end."""
+        self._cancelled.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +40,7 @@ class CurrentJob:
     """The job whose handler calls; `tick` (UTC) and `schedule_key` are None for a job that no schedule made.
 
     `granted_at` is when its start was granted, by the database's clock: limits on starts hold for that instant.
+    `cursor` is that of the last checkpoint, for a job that was interrupted.
     """
 
     id: int
@@ -25,12 +53,29 @@ class CurrentJob:
     tick: datetime | None
     schedule_key: str | None
     labels: tuple[str, ...]
-    _cancelled: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    lease: int = 0
+    cursor: Any = None
+    _dialogue: Dialogue = field(default_factory=Dialogue, repr=False, compare=False)
 
     @property
     def cancelled(self) -> bool:
-        """True once what this run comes to counts no more, as when a later tick replaced it: a handler may end early."""
-        return self._cancelled.is_set()
+        """True once this run is to end: a person cancelled it, or a later tick replaced it.
+
+        A handler that has been told so and returns ends as `cancelled`.
+        """
+        if self._dialogue.cancelled:
+            self._dialogue.heard = True
+        return self._dialogue.cancelled
+
+    def progress(self, done: int | None = None, total: int | None = None) -> None:
+        """Tell how far it has come, for listings; written every few seconds at most."""
+        if self._dialogue.on_progress is not None:
+            self._dialogue.on_progress(done, total)
+
+    def log(self, message: str, *args: object, level: int = logging.INFO) -> None:
+        """Log a line of this job: its id, task and attempt travel with it."""
+        fields = {"job_id": self.id, "task": self.task, "attempt": self.attempt}
+        log.log(level, f"job %s (%s): {message}", self.id, self.task, *args, extra=fields)
 
 
 running: ContextVar[CurrentJob] = ContextVar("pqclock_current_job")

@@ -7,20 +7,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pqclock.errors import ArgumentError
+from pqclock.errors import ArgumentError, DurationError
 from pqclock.rules.durations import parse_duration
 from pqclock.rules.retry import MAX_ATTEMPTS, Retry
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}", re.ASCII)
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 MAX_LABELS = 16
+HISTORIES = ("all", "failures", "none")
 MAX_LABEL = 64
 
 # Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
 NOT_YET = frozenset(
     (
-        *("timeout", "slice", "executor", "on_crash"),
-        *("batch", "batch_wait", "history", "after"),
+        *("executor", "on_crash"),
+        *("batch", "batch_wait", "after"),
     )
 )
 
@@ -33,6 +34,9 @@ class TaskOptions:
     priority: int | None
     labels: tuple[str, ...] | None
     retry: Retry | None
+    timeout: float | None = None
+    slice: float | None = None
+    history: str | None = None
 
 
 def refuse_later(what: str, given: Mapping[str, object]) -> None:
@@ -102,6 +106,26 @@ def check_retry(retry: Retry | None, max_attempts: int | None, what: str) -> Ret
             f"{what}: give either retry=Retry(max_attempts=...) or max_attempts={max_attempts}, not both"
         )
     return Retry(max_attempts=max_attempts) if max_attempts is not None else retry
+
+
+def check_seconds(name: str, given: str | timedelta | None, what: str) -> float | None:
+    """A duration of at least a millisecond, in seconds; or ArgumentError."""
+    if given is None:
+        return None
+    try:
+        seconds = parse_duration(given).total_seconds()
+    except (DurationError, TypeError) as error:
+        raise ArgumentError(f"{what}: {name} {given!r:.60} is no duration: {error}") from None
+    if seconds < 0.001:
+        raise ArgumentError(f"{what}: {name} {given!r:.60} must be a millisecond or longer")
+    return seconds
+
+
+def check_history(history: str | None, what: str) -> str | None:
+    """Which ended jobs are kept, or ArgumentError."""
+    if history is not None and history not in HISTORIES:
+        raise ArgumentError(f"{what}: history {history!r:.60} must be one of {', '.join(HISTORIES)}")
+    return history
 
 
 def check_run_at(

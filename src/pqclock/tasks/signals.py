@@ -40,3 +40,15 @@ class Cooldown(Signal):
         self.key = key
         self.delay = parse_duration(delay)
         super().__init__(f"{key} cools down for {delay}")
+
+
+class Interruption(BaseException):
+    """Base of what is raised inside of a handler from outside. No `except Exception` takes it for a fault of its own."""
+
+
+class Timeout(Interruption):
+    """The job has run longer than its `timeout`: clean up and end; the attempt counts as failed."""
+
+
+class Cancelled(Interruption):
+    """The job was cancelled a while ago, and its handler did not end by itself."""

@@ -71,8 +71,13 @@ class Task(Generic[P, R]):
         self.priority = options.priority
         self.labels = options.labels
         self.retry = options.retry
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.options = options
+        self.is_iteration = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         self.signature = _signature(name, function)
+        self.takes_cursor = self.is_iteration and "cursor" in self.signature.parameters
+        if self.takes_cursor:
+            self.signature = _without_cursor(self.signature)
         self.entrance = entrance_options(f"task {name!r}", self.signature, **(entrance or {}))
         self.argument_defaults = argument_defaults(self.signature)
         self.__doc__ = function.__doc__
@@ -163,9 +168,12 @@ class Task(Generic[P, R]):
         }
 
 
+def _without_cursor(signature: inspect.Signature) -> inspect.Signature:
+    """What is left for callers: the cursor comes from the last checkpoint."""
+    return signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "cursor"])
+
+
 def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature:
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ArgumentError(f"task {name!r} is a generator, which is not supported yet: write a plain function")
     if not callable(function):
         raise ArgumentError(f"task {name!r} is {function!r:.60}, which cannot be called: decorate a function")
     signature = inspect.signature(function)

@@ -1,219 +1,134 @@
-"""Run one claimed job, and decide what it came to: deciding is here, writing is the store's. Nothing here raises."""
+"""Call the handler of a job, inside of all that surrounds it, until it returns, raises, or goes back at a checkpoint."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import logging
-import threading
-import traceback
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from typing import Any
 
 from pqclock.errors import ArgumentError
 from pqclock.rules.job import Outcome
-from pqclock.rules.json_values import check_value, storable_text
-from pqclock.rules.retry import Retry
-from pqclock.store.jobs import ClaimedJob
-from pqclock.tasks.context import CurrentJob, running
-from pqclock.tasks.signals import Cancel, Cooldown, Snooze
-from pqclock.tasks.task import Task
-
-log = logging.getLogger("pqclock.worker")
-
-ERROR_LIMIT = 1_000
-TRACEBACK_LIMIT = 8_192
+from pqclock.tasks.context import running
+from pqclock.tasks.hooks import Surrounding
+from pqclock.worker import outcomes
+from pqclock.worker.run import Hopeless, Run
 
 
-class _Hopeless(Exception):
-    """Another attempt would end in the same way; `kind` is the error's type, as it is shown."""
-
-    def __init__(self, kind: str, sentence: str) -> None:
-        self.kind = kind
-        super().__init__(sentence)
-
-
-def run(
-    task: Task[..., Any], job: ClaimedJob, known: CurrentJob, started_at: datetime, now: Callable[[], datetime]
-) -> Outcome:
-    """Run a synchronous handler to its end."""
-    token = running.set(known)
+def run_here(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseException | None]:
+    """Run a synchronous handler to its end, on this thread; gives what it came to, and what it raised."""
+    token = running.set(run.known)
     try:
-        arguments = _arguments(job)
-        value = task.function(**arguments)
-        _check_that_it_ran(task, value)
-        return succeeded(job, value, started_at, now())
+        run.enter()
+        try:
+            with ExitStack() as stack:
+                for surrounding in around:
+                    stack.enter_context(_sync(surrounding(run.known), surrounding))
+                value = _called(run)
+        finally:
+            run.leave()
+        return outcomes.succeeded(run, value), None
     except BaseException as error:
-        return failed(task, job, error, started_at, now())
+        run.leave()
+        return outcomes.failed(run, error), error
     finally:
         running.reset(token)
 
 
-async def run_async(
-    task: Task[..., Any], job: ClaimedJob, known: CurrentJob, started_at: datetime, now: Callable[[], datetime]
-) -> Outcome:
-    """Run an asynchronous handler to its end."""
-    running.set(known)
+async def run_async(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseException | None]:
+    """Run an asynchronous handler to its end, in this coroutine."""
+    running.set(run.known)
     try:
-        arguments = _arguments(job)
-        value = await task.function(**arguments)
-        _check_that_it_ran(task, value)
-        return succeeded(job, value, started_at, now())
+        run.enter()
+        try:
+            async with AsyncExitStack() as stack:
+                for surrounding in around:
+                    manager = surrounding(run.known)
+                    if isinstance(manager, AbstractContextManager):
+                        stack.enter_context(manager)
+                    else:
+                        await stack.enter_async_context(manager)
+                value = await _called_async(run)
+        finally:
+            run.leave()
+        return outcomes.succeeded(run, value), None
     except BaseException as error:
-        return failed(task, job, error, started_at, now())
+        meant = run.meant(error)
+        return outcomes.failed(run, meant), meant
 
 
-def current(job: ClaimedJob, cancelled: threading.Event) -> CurrentJob:
-    """What `current_job()` tells the handler."""
-    return CurrentJob(
-        id=job.id,
-        task=job.task,
-        queue=job.queue,
-        attempt=job.attempt,
-        max_attempts=job.max_attempts,
-        run_at=job.run_at,
-        granted_at=job.claimed_at,
-        tick=job.tick,
-        schedule_key=job.schedule_key,
-        labels=tuple(job.labels),
-        _cancelled=cancelled,
+def _sync(manager: object, surrounding: object) -> AbstractContextManager[object]:
+    if isinstance(manager, AbstractContextManager):
+        return manager
+    raise ArgumentError(
+        f"app.around_job({surrounding!r:.60}) gave {manager!r:.60} for a synchronous task: give a context manager with "
+        f"`with`, one for `async with` serves async tasks alone"
     )
 
 
-def _arguments(job: ClaimedJob) -> dict[str, Any]:
+def _called(run: Run) -> object:
+    value = run.task.function(**_arguments(run))
+    if inspect.isgenerator(value):
+        return _driven(run, value)
+    _check_that_it_ran(run, value)
+    return value
+
+
+async def _called_async(run: Run) -> object:
+    value: Any = run.task.function(**_arguments(run))
+    if inspect.isasyncgen(value):
+        await _driven_async(run, value)
+        return None
+    value = await value
+    _check_that_it_ran(run, value)
+    return value
+
+
+def _driven(run: Run, steps: Generator[Any, Any, Any]) -> object:
+    """Go from checkpoint to checkpoint; gives what the generator returns."""
+    try:
+        while True:
+            try:
+                point = next(steps)
+            except StopIteration as end:
+                return end.value
+            run.pass_point(point)
+    finally:
+        steps.close()
+
+
+async def _driven_async(run: Run, steps: AsyncGenerator[Any, Any]) -> None:
+    try:
+        async for point in steps:
+            run.pass_point(point)
+    finally:
+        await steps.aclose()
+
+
+def _arguments(run: Run) -> dict[str, Any]:
     """The arguments of the call; SQL may have enqueued numbers and depths that Python does not read."""
     try:
-        arguments: dict[str, Any] = json.loads(job.args)
+        arguments: dict[str, Any] = json.loads(run.job.args)
     except (ValueError, RecursionError) as error:
-        raise _Hopeless(
+        raise Hopeless(
             type(error).__name__,
             f"its arguments cannot be read: {error}: pass large numbers as texts, and flatter data",
         ) from None
+    if run.task.takes_cursor and run.known.cursor is not None:
+        arguments["cursor"] = run.known.cursor
     return arguments
 
 
-def _check_that_it_ran(task: Task[..., Any], value: object) -> None:
-    """A coroutine or generator as the result means that the body of the function has not begun."""
+def _check_that_it_ran(run: Run, value: object) -> None:
+    """A coroutine as the result means that the body of the function has not begun."""
     if not (inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)):
         return
     kind = type(value).__name__
     if inspect.iscoroutine(value) or inspect.isgenerator(value):
         value.close()
-    if inspect.isawaitable(value):
-        cure = "make the wrapper of its decorator `async def`, and await the function there"
-    else:
-        cure = "a function with `yield` is not run as a job yet: write it, and its decorator, as a plain function"
-    raise _Hopeless("TypeError", f"task {task.name!r} returned a {kind}, so its body did not run: {cure}")
-
-
-def succeeded(job: ClaimedJob, value: object, started_at: datetime, finished_at: datetime) -> Outcome:
-    """The handler returned. A value that is no JSON is not kept, and said so: the work itself is done."""
-    result, error = None, None
-    if value is not None:
-        try:
-            result = check_value(value, f"the result of task {job.task!r}")
-        except Exception as refusal:
-            # Not only a refusal of ours: to look at the value runs code of its own, and other threads may change it.
-            reason = str(refusal) if isinstance(refusal, ArgumentError) else _one_line(refusal)
-            error = storable_text(f"succeeded, but the result is not kept: {reason}", ERROR_LIMIT)
-    return Outcome(
-        job.id, job.lease, "succeeded", "succeeded", result=result, error=error,
-        started_at=started_at, finished_at=finished_at, gated=job.gated,
-    )  # fmt: skip
-
-
-def failed(
-    task: Task[..., Any], job: ClaimedJob, error: BaseException, started_at: datetime, finished_at: datetime
-) -> Outcome:
-    """The handler raised: a signal is obeyed, anything else is tried again or is the end."""
-    try:
-        return _obeyed(job, error, started_at, finished_at) or _charged(task, job, error, started_at, finished_at)
-    except Exception as trouble:
-        words = f"{type(error).__qualname__}, which cannot be handled: {_one_line(trouble)}"
-        return Outcome(
-            job.id, job.lease, "failed", "failed", error_type=storable_text(type(error).__qualname__, 200),
-            error=storable_text(words, ERROR_LIMIT), started_at=started_at, finished_at=finished_at, gated=job.gated,
-        )  # fmt: skip
-
-
-def _obeyed(job: ClaimedJob, error: BaseException, started_at: datetime, finished_at: datetime) -> Outcome | None:
-    if isinstance(error, Snooze):
-        return Outcome(
-            job.id, job.lease, "scheduled", "snoozed", charged=False, delay=error.delay.total_seconds(),
-            started_at=started_at, finished_at=finished_at, gated=job.gated,
-        )  # fmt: skip
-    if isinstance(error, Cooldown):
-        seconds = error.delay.total_seconds()
-        return Outcome(
-            job.id, job.lease, "scheduled", "snoozed", charged=False, delay=seconds,
-            error=storable_text(str(error), ERROR_LIMIT), started_at=started_at, finished_at=finished_at,
-            gated=job.gated, cools=storable_text(str(error.key), 512), cools_for=seconds,
-        )  # fmt: skip
-    if isinstance(error, Cancel):
-        return Outcome(
-            job.id, job.lease, "cancelled", "cancelled", error=storable_text(str(error.reason), ERROR_LIMIT),
-            started_at=started_at, finished_at=finished_at, gated=job.gated,
-        )  # fmt: skip
-    return None
-
-
-def _charged(
-    task: Task[..., Any], job: ClaimedJob, error: BaseException, started_at: datetime, finished_at: datetime
-) -> Outcome:
-    ours = isinstance(error, _Hopeless)
-    again = job.attempt < job.max_attempts and not ours
-    return Outcome(
-        job.id,
-        job.lease,
-        "scheduled" if again else "failed",
-        "failed",
-        delay=(task.retry or Retry()).delay(job.attempt, job.id).total_seconds() if again else 0.0,
-        error_type=storable_text(error.kind if isinstance(error, _Hopeless) else type(error).__qualname__, 200),
-        error=storable_text(str(error) if ours else _one_line(error), ERROR_LIMIT),
-        traceback=None if ours else storable_text("".join(_traceback(error)), TRACEBACK_LIMIT),
-        started_at=started_at,
-        finished_at=finished_at,
-        gated=job.gated,
-        error_names=_names(error) if job.fused else (),
+    raise Hopeless(
+        "TypeError",
+        f"task {run.task.name!r} returned a {kind}, so its body did not run: "
+        "make the wrapper of its decorator `async def`, and await the function there",
     )
-
-
-def _names(error: BaseException) -> tuple[str, ...]:
-    """The names of the classes that the exception is of, for the filters of fuses."""
-    own = (error.kind,) if isinstance(error, _Hopeless) else ()
-    return (*own, *(storable_text(kind.__name__, 200) for kind in type(error).__mro__ if kind is not object))
-
-
-def report(job: ClaimedJob, outcome: Outcome) -> None:
-    """Log what is no plain success; for outcomes that are this worker's to tell."""
-    if outcome.outcome == "succeeded" and outcome.error is not None:
-        log.warning("job %s %s", job.id, outcome.error, extra={"job_id": job.id, "task": job.task})
-    if outcome.outcome != "failed":
-        return
-    again = outcome.state == "scheduled"
-    log.log(
-        logging.WARNING if again else logging.ERROR,
-        "job %s (%s) failed at attempt %s of %s: %s%s",
-        job.id, job.task, job.attempt, job.max_attempts, outcome.error,
-        f"; again in {outcome.delay:.1f} s" if again else "",
-        extra={"job_id": job.id, "task": job.task, "attempt": job.attempt},
-    )  # fmt: skip
-
-
-def _one_line(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "(its message cannot be shown)"
-    name = type(error).__qualname__
-    return f"{name}: {text}" if text else name
-
-
-def _traceback(error: BaseException) -> list[str]:
-    """The traceback from the handler on: the frames of the worker say nothing to its author."""
-    frames = error.__traceback__.tb_next if error.__traceback__ else None
-    try:
-        return traceback.format_exception(type(error), error, frames)
-    except Exception:
-        return [_one_line(error)]

@@ -7,12 +7,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
 from pqclock.store import jobs
 from pqclock.store.database import CONNECTION_LOST, Session, connect
+from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.held import Held
 
 log = logging.getLogger("pqclock.worker")
@@ -26,6 +28,15 @@ LOOK_EVERY = 0.25
 ASIDE_FOR = 30.0
 # The server's state is to blame, not the outcome: it is read-only, a table or a right is missing, the disk is full.
 NOT_NOW = ("25006", "3F", "42", "53")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """How far a job has come that goes on running."""
+
+    job_id: int
+    lease: int
+    checkpoint: str
 
 
 class _Word(Enum):
@@ -46,7 +57,8 @@ class Finisher:
         self._clock = clock
         self._on_death = on_death
         self.worker_id = 0
-        self._inbox: queue.SimpleQueue[Outcome | _Word] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Outcome | _Reached | _Word] = queue.SimpleQueue()
+        self._reached: dict[int, _Reached] = {}
         self._session: Session | None = None
         self._batch: list[Outcome] = []
         self._aside: list[Outcome] = []
@@ -64,6 +76,10 @@ class Finisher:
     def put(self, outcome: Outcome) -> None:
         """Hand an outcome over; never waits."""
         self._inbox.put(outcome)
+
+    def save(self, job: ClaimedJob, checkpoint: str) -> None:
+        """Write how far a job has come, as JSON text; never waits."""
+        self._inbox.put(_Reached(job.id, job.lease, checkpoint))
 
     def look(self) -> None:
         """Jobs begin: watch for those that run long."""
@@ -93,6 +109,7 @@ class Finisher:
             try:
                 self._write()
                 self._note_starts()
+                self._save_checkpoints()
                 failures = 0
             except Exception as error:
                 failures = self._wait_after(error, failures)
@@ -110,9 +127,12 @@ class Finisher:
             self._batch += self._aside
             self._aside = []
 
-    def _take(self, message: Outcome | _Word) -> None:
+    def _take(self, message: Outcome | _Reached | _Word) -> None:
         if isinstance(message, Outcome):
             self._batch.append(message)
+            self._reached.pop(message.job_id, None)
+        elif isinstance(message, _Reached):
+            self._reached[message.job_id] = message
         elif message is _Word.END:
             self._closing = True
 
@@ -166,6 +186,11 @@ class Finisher:
         for holding, _ in late:
             holding.noted = True
 
+    def _save_checkpoints(self) -> None:
+        if self._reached:
+            jobs.save(self._opened(), [(r.job_id, r.lease, r.checkpoint) for r in self._reached.values()])
+            self._reached.clear()
+
     def _opened(self) -> Session:
         if self._session is None:
             self._session = connect(self._url, self._schema, "finisher")
@@ -194,7 +219,7 @@ def _bare(outcome: Outcome) -> Outcome:
     return Outcome(
         outcome.job_id, outcome.lease, outcome.state, outcome.outcome, charged=outcome.charged, delay=outcome.delay,
         error="its outcome could not be stored", started_at=outcome.started_at, finished_at=outcome.finished_at,
-        gated=outcome.gated,
+        gated=outcome.gated, kept=outcome.kept,
     )  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import ClaimedJob
+from pqclock.tasks.context import Dialogue
+from pqclock.worker.run import Run
 
 
 @dataclass(slots=True)
@@ -18,7 +20,8 @@ class Holding:
     job: ClaimedJob
     began: float | None = None
     noted: bool = False
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    dialogue: Dialogue = field(default_factory=Dialogue)
+    run: Run | None = None
 
 
 class Held:
@@ -49,25 +52,36 @@ class Held:
         """Mark the handler as begun; None when the job was given back or cancelled instead."""
         with self._lock:
             holding = self._holdings.get(job.id)
-            if self._closed or holding is None or holding.job.lease != job.lease or holding.cancelled.is_set():
+            if self._closed or holding is None or holding.job.lease != job.lease or holding.dialogue.cancelled:
                 return None
             holding.began = time.monotonic()
             return holding
 
-    def cancel(self, job_id: int) -> bool:
-        """Tell the handler of a job that what it comes to counts no more; one that has not begun never will.
+    def cancel(self, job_id: int) -> Holding | None:
+        """Tell the handler of a job that it is to end; one that has not begun never will.
 
-        False when the job is not held.
+        None when the job is not held, or was told already.
         """
         with self._lock:
             holding = self._holdings.get(job_id)
-            if holding is None:
-                return False
-            holding.cancelled.set()
+            if holding is None or holding.dialogue.cancelled:
+                return None
+            holding.dialogue.cancel()
             if holding.began is None:
                 del self._holdings[job_id]
-                self._known.discard((job_id, holding.job.lease))
-            return True
+            return holding
+
+    def want_back(self, job_ids: Collection[int] | None = None) -> None:
+        """Have these jobs, or all that run, go back at their next checkpoint; those that have none go on."""
+        with self._lock:
+            for job_id, holding in self._holdings.items():
+                if job_ids is None or job_id in job_ids:
+                    holding.dialogue.wanted_back = True
+
+    def interruptible(self) -> list[int]:
+        """The jobs that have begun and pass checkpoints."""
+        with self._lock:
+            return [i for i, h in self._holdings.items() if h.run is not None and h.run.task.is_iteration]
 
     def end(self, job: ClaimedJob) -> bool:
         """Let go of a job whose handler has ended; False when it was taken back before."""

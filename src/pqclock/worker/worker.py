@@ -6,27 +6,21 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
-from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
 from pqclock.store import jobs, leadership, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
-from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
 from pqclock.tasks.app import App
-from pqclock.tasks.context import CurrentJob
-from pqclock.tasks.task import Task
-from pqclock.worker import execution
 from pqclock.worker.claims import Claims
-from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
-from pqclock.worker.held import Held, Holding
-from pqclock.worker.pool import Seat, WorkingPool
+from pqclock.worker.held import Held
+from pqclock.worker.pool import WorkingPool
 from pqclock.worker.presence import Presence
+from pqclock.worker.runs import Runs
 
 log = logging.getLogger("pqclock.worker")
 
@@ -52,8 +46,8 @@ class Worker:
         self._held = Held()
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
         self._presence = Presence(url, schema, ";".join(str(pool) for pool in pools), self._clock)
-        self._event_loop = EventLoop()
         self._wakeup = Wakeup()
+        self._runs = Runs(app, self._held, self._finisher, self._clock, self._released)
         # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
         self._stopping = False
         self._failures = 0
@@ -161,8 +155,8 @@ class Worker:
 
     def _hear_of_cancelled(self, worker_id: str, job_id: str) -> None:
         """A job has ended without its handler, which goes on until it asks `current_job().cancelled`."""
-        if worker_id == str(self._presence.process_id) and self._held.cancel(int(job_id)):
-            log.info("job %s was cancelled while it ran", job_id, extra={"job_id": int(job_id)})
+        if worker_id == str(self._presence.process_id):
+            self._runs.cancel(int(job_id))
 
     def _claim(self, session: Session) -> None:
         """Claim for every pool that has room and hope."""
@@ -170,57 +164,13 @@ class Worker:
         for pool in self._pools:
             claimed = self._claims.claim(session, self._presence.process_id, pool)
             for job in claimed:
-                self._dispatch(job, pool)
+                self._runs.begin(job, pool)
             if claimed:
                 self._finisher.look()
 
-    def _dispatch(self, job: ClaimedJob, pool: WorkingPool) -> None:
-        task, seat = self._app.tasks[job.task], pool.occupy()
-        self._held.add(job)
-        try:
-            if task.is_async:
-                self._event_loop.submit(self._run_async(task, job, seat))
-            else:
-                pool.threads.submit(self._run, task, job, seat)
-        except Exception:
-            # No thread could be started. It may begin later all the same, and finds that it lost its job then.
-            if self._held.end(job):
-                self._give_back(Holding(job))
-            seat.leave()
-            raise
-
-    def _run(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
-        try:
-            begun = self._begin(job)
-            if begun is not None:
-                self._end(execution.run(task, *begun, self._clock.now), job)
-        finally:
-            self._release(seat)
-
-    async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
-        try:
-            begun = self._begin(job)
-            if begun is not None:
-                self._end(await execution.run_async(task, *begun, self._clock.now), job)
-        finally:
-            self._release(seat)
-
-    def _begin(self, job: ClaimedJob) -> tuple[ClaimedJob, CurrentJob, datetime] | None:
-        """The job, what its handler may know of it, and when it began; None when it is not this worker's any more."""
-        holding = self._held.begin(job)
-        if holding is None or holding.began is None:
-            return None
-        return job, execution.current(job, holding.cancelled), self._clock.at(holding.began)
-
-    def _end(self, outcome: Outcome, job: ClaimedJob) -> None:
-        """Hand the outcome over and tell of it, unless the job was taken back before."""
-        if self._held.end(job):
-            self._finisher.put(outcome)
-            execution.report(job, outcome)
-
-    def _release(self, seat: Seat) -> None:
-        seat.leave()
-        if seat.pool.hungry or seat.pool.at_gates or seat.pool.openings or self._stopping:
+    def _released(self, pool: WorkingPool) -> None:
+        """An executor is free again."""
+        if pool.hungry or pool.at_gates or pool.openings or self._stopping:
             self._wakeup.wake()
 
     def _sleep(self, session: Session) -> None:
@@ -233,31 +183,20 @@ class Worker:
 
     def _shut_down(self) -> bool:
         for holding in self._held.close():
-            self._give_back(holding)
+            self._runs.give_back(holding)
+        self._held.want_back()
         for pool in self._pools:
             pool.threads.stop()
         in_time = self._wait_for_handlers()
         for holding in self._held.abandon():
             log.warning("job %s still runs at the end of the stop: it goes back", holding.job.id)
-            self._give_back(holding)
-        self._event_loop.cancel_all()
+            self._runs.give_back(holding)
+        self._runs.cancel_all()
         if not self._finisher.stop(FLUSH_WITHIN):
             log.warning("outcomes could not be written in time: the jobs will be found when their leases end")
-        self._event_loop.stop()
+        self._runs.stop()
         self._presence.leave()
         return in_time
-
-    def _give_back(self, holding: Holding) -> None:
-        """Make the job ready again, at no cost; an attempt that began leaves a row."""
-        job, began = holding.job, holding.began
-        if began is None:
-            outcome = Outcome(job.id, job.lease, "ready", None, charged=False, gated=job.gated)
-        else:
-            started_at = self._clock.at(began)
-            outcome = Outcome(
-                job.id, job.lease, "ready", "interrupted", charged=False, started_at=started_at, gated=job.gated
-            )
-        self._finisher.put(outcome)
 
     def _wait_for_handlers(self) -> bool:
         """Wait for what runs as long as a stop allows, with a heart that goes on beating."""

@@ -48,6 +48,8 @@ CREATE TABLE {schema}.job (
     gates         text[],
     units         bigint,
     granted       bigint[],
+    run_options   jsonb,
+    checkpoint    jsonb,
     CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
     CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
     CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
@@ -88,6 +90,8 @@ CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NUL
 
 COMMENT ON COLUMN {schema}.job.gates IS 'the gates that it passes, in order; null for a job that passes none';
 COMMENT ON COLUMN {schema}.job.lane IS 'hash of queue, task, gates and units: what waits for the same waits together';
+COMMENT ON COLUMN {schema}.job.run_options IS 'timeout (seconds) and history, where call or schedule say other than the task';
+COMMENT ON COLUMN {schema}.job.checkpoint IS 'how far it has come: cursor, done, total, and the seconds spent on it';
 COMMENT ON COLUMN {schema}.job.granted IS 'of the fuses that let it run: gate and epoch, gate and epoch';
 
 CREATE TABLE {schema}.job_history (
@@ -104,6 +108,8 @@ CREATE TABLE {schema}.job_history (
     max_attempts  smallint NOT NULL,
     unique_key    text,
     gates         text[],
+    run_options   jsonb,
+    checkpoint    jsonb,
     schedule_id   bigint,
     tick          timestamptz,
     created_at    timestamptz NOT NULL,

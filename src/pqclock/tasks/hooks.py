@@ -1,0 +1,71 @@
+"""What surrounds each run of a job, and who hears of failures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pqclock.errors import ArgumentError
+from pqclock.tasks.context import CurrentJob
+
+log = logging.getLogger("pqclock.worker")
+
+REASONS = ("retried", "retries used up", "discarded", "timed out", "crashed", "expired")
+
+Surrounding = Callable[[CurrentJob], AbstractContextManager[object] | AbstractAsyncContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a report hears of a run that failed, or of a job that never ran.
+
+    `reason` is one of REASONS; `error` is the exception, None where there is none (crashed, expired), and `message`
+    says what happened in one line. `job` is None where no handler ran here. `retry_in` is None when the job has ended.
+    """
+
+    job_id: int
+    task: str
+    reason: str
+    message: str
+    attempt: int
+    error: BaseException | None = None
+    job: CurrentJob | None = None
+    retry_in: timedelta | None = None
+
+
+Report = Callable[[Failure], object]
+
+
+class Hooks:
+    """The context managers around runs, in the order of their registration, and the reports."""
+
+    def __init__(self) -> None:
+        self.around: list[Surrounding] = []
+        self.reports: list[Report] = []
+
+    def add_around(self, factory: Surrounding) -> Surrounding:
+        """Have each run happen inside of `factory(job)`; the first one added is the outermost."""
+        if not callable(factory):
+            raise ArgumentError(
+                f"app.around_job({factory!r:.60}) must be given a function of the job, such as a context manager's"
+            )
+        self.around.append(factory)
+        return factory
+
+    def add_report(self, report: Report) -> Report:
+        """Have `report(failure)` called for each failure."""
+        if not callable(report):
+            raise ArgumentError(f"app.on_error({report!r:.60}) must be given a function that takes a Failure")
+        self.reports.append(report)
+        return report
+
+    def tell(self, failure: Failure) -> None:
+        """Tell all reports; one that fails is logged, and keeps nobody else from hearing."""
+        for report in self.reports:
+            try:
+                report(failure)
+            except Exception:
+                log.exception("the report %r of the failure of job %s failed itself", report, failure.job_id)

@@ -1,0 +1,175 @@
+"""One run of a job: what it was told, how far it has come, and how it may be interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from pqclock.loop import DatabaseClock
+from pqclock.store.jobs import ClaimedJob
+from pqclock.tasks.checkpoints import Checkpoint, Reached
+from pqclock.tasks.context import CurrentJob, Dialogue
+from pqclock.tasks.signals import Cancelled, Interruption
+from pqclock.tasks.task import Task
+
+# A checkpoint is written when the last one is so old: what a kill repeats is less than five seconds of work.
+SAVE_EVERY = 4.0
+
+
+class Hopeless(Exception):
+    """Another attempt would end in the same way; `kind` is the error's type, as it is shown."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        self.kind = kind
+        super().__init__(sentence)
+
+
+class GiveBack(BaseException):
+    """The job goes back at a checkpoint, to be continued later or elsewhere; not for handlers to see."""
+
+
+class Run:
+    """A job that runs here, from when its handler begins.
+
+    `save` takes what is to be written while it runs: the job and its checkpoint.
+    """
+
+    def __init__(
+        self,
+        task: Task[..., Any],
+        job: ClaimedJob,
+        dialogue: Dialogue,
+        began: float,
+        clock: DatabaseClock,
+        save: Callable[[ClaimedJob, str], None],
+    ) -> None:
+        self.task = task
+        self.job = job
+        self.dialogue = dialogue
+        self.began = began
+        self.started_at = clock.at(began)
+        self.reached = Reached.parse(job.checkpoint)
+        self.interruption: type[Interruption] | None = None
+        self._clock = clock
+        self._save = save
+        self._spent_before = self.reached.spent
+        self._saved_at = began
+        self._moved = False
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._coroutine: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        dialogue.on_progress = self._progress
+        self.known = self._known()
+
+    def now(self) -> datetime:
+        """The database's time, as far as it is known here."""
+        return self._clock.now()
+
+    @property
+    def timeout(self) -> float | None:
+        """After so many seconds it is interrupted; None for never."""
+        own = (self.job.run_options or {}).get("timeout")
+        return float(own) if own is not None else self.task.options.timeout
+
+    @property
+    def history(self) -> str:
+        """Which ends of it are kept: all, failures or none."""
+        return str((self.job.run_options or {}).get("history") or self.task.options.history or "all")
+
+    def checkpoint(self) -> str | None:
+        """How far it has come, to be written with its outcome; None where it has not moved."""
+        return self.reached.text() if self._moved else None
+
+    def enter(self) -> None:
+        """The handler begins, on this thread or as the coroutine that calls."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._thread = threading.get_ident()
+        else:
+            coroutine = asyncio.current_task()
+            assert coroutine is not None
+            self._coroutine = (loop, coroutine)
+
+    def leave(self) -> None:
+        """The handler has ended: what was to interrupt it comes too late."""
+        with self._lock:
+            if self._thread is not None and self.interruption is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
+            self._thread = self._coroutine = None
+
+    def interrupt(self, kind: type[Interruption]) -> None:
+        """Raise `kind` in the handler: at its next line of Python, or where it awaits. Once is enough."""
+        with self._lock:
+            if self.interruption is not None:
+                return
+            self.interruption = kind
+            if self._thread is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(kind))
+            elif self._coroutine is not None:
+                loop, coroutine = self._coroutine
+                loop.call_soon_threadsafe(coroutine.cancel)
+
+    def meant(self, error: BaseException) -> BaseException:
+        """What an exception that came out of the handler stands for: coroutines are interrupted by another one."""
+        if self.interruption is not None and isinstance(error, asyncio.CancelledError):
+            return self.interruption().with_traceback(error.__traceback__)
+        return error
+
+    def pass_point(self, point: object) -> None:
+        """The handler has come to a point at which it may be interrupted. Raises GiveBack or Cancelled there."""
+        if isinstance(point, Checkpoint):
+            self._move(self.reached.at(point, self._spent(), self.job.task))
+        elif point is not None:
+            raise Hopeless(
+                "TypeError",
+                f"task {self.job.task!r} yielded {point!r:.60}: yield Checkpoint(cursor), or nothing where it may stop",
+            )
+        if self.dialogue.cancelled:
+            raise Cancelled
+        if self.dialogue.wanted_back or self._slice_is_over():
+            raise GiveBack
+        self._save_if_due()
+
+    def _slice_is_over(self) -> bool:
+        length = self.task.options.slice
+        return length is not None and time.monotonic() - self.began >= length
+
+    def _progress(self, done: int | None, total: int | None) -> None:
+        point = Checkpoint(None, done, total)
+        self._move(Reached(self.reached.cursor, point.done, point.total or self.reached.total, self._spent()))
+        self._save_if_due()
+
+    def _move(self, reached: Reached) -> None:
+        self.reached, self._moved = reached, True
+
+    def _spent(self) -> float:
+        return self._spent_before + time.monotonic() - self.began
+
+    def _save_if_due(self) -> None:
+        if self._moved and time.monotonic() - self._saved_at >= SAVE_EVERY:
+            self._saved_at = time.monotonic()
+            self._save(self.job, self.reached.text())
+
+    def _known(self) -> CurrentJob:
+        job = self.job
+        return CurrentJob(
+            id=job.id,
+            task=job.task,
+            queue=job.queue,
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            run_at=job.run_at,
+            granted_at=job.claimed_at,
+            tick=job.tick,
+            schedule_key=job.schedule_key,
+            labels=tuple(job.labels),
+            lease=job.lease,
+            cursor=self.reached.value(),
+            _dialogue=self.dialogue,
+        )

@@ -1,0 +1,155 @@
+"""The runs of a worker: a claimed job is given to an executor, watched while it runs, and its outcome handed over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pqclock.loop import DatabaseClock
+from pqclock.rules.job import Outcome
+from pqclock.store.jobs import ClaimedJob
+from pqclock.tasks.app import App
+from pqclock.tasks.signals import Cancelled, Interruption, Timeout
+from pqclock.tasks.task import Task
+from pqclock.worker import execution, outcomes
+from pqclock.worker.deadlines import Deadline, Deadlines
+from pqclock.worker.executors import EventLoop
+from pqclock.worker.finisher import Finisher
+from pqclock.worker.held import Held, Holding
+from pqclock.worker.pool import Seat, WorkingPool
+from pqclock.worker.run import Run
+
+log = logging.getLogger("pqclock.worker")
+
+# A handler that was told that it is cancelled, and goes on, is interrupted after so long.
+INTERRUPT_CANCELLED_AFTER = 10.0
+
+
+class Runs:
+    """Begins and ends runs; `released` is called when an executor is free again."""
+
+    def __init__(
+        self, app: App, held: Held, finisher: Finisher, clock: DatabaseClock, released: Callable[[WorkingPool], None]
+    ) -> None:
+        self._app = app
+        self._held = held
+        self._finisher = finisher
+        self._clock = clock
+        self._released = released
+        self._event_loop = EventLoop()
+        self._deadlines = Deadlines()
+
+    def begin(self, job: ClaimedJob, pool: WorkingPool) -> None:
+        """Give a claimed job to an executor of its pool."""
+        task, seat = self._app.tasks[job.task], pool.occupy()
+        self._held.add(job)
+        try:
+            if task.is_async:
+                self._event_loop.submit(self._run_async(task, job, seat))
+            else:
+                pool.threads.submit(self._run, task, job, seat)
+        except Exception:
+            # No thread could be started. It may begin later all the same, and finds that it lost its job then.
+            if self._held.end(job):
+                self.give_back(Holding(job))
+            seat.leave()
+            raise
+
+    def cancel(self, job_id: int) -> None:
+        """Somebody cancelled a job that is held here: its handler is told, and interrupted if it goes on."""
+        holding = self._held.cancel(job_id)
+        if holding is None:
+            return
+        log.info("job %s was cancelled while it ran", job_id, extra={"job_id": job_id})
+        if holding.began is None:
+            job = holding.job
+            self._finisher.put(Outcome(job.id, job.lease, "cancelled", None, charged=False, gated=job.gated))
+        elif holding.run is not None:
+            self._interrupt_at(time.monotonic() + INTERRUPT_CANCELLED_AFTER, holding.run, Cancelled)
+
+    def give_back(self, holding: Holding) -> None:
+        """Make the job ready again, at no cost; an attempt that began leaves a row."""
+        job, began = holding.job, holding.began
+        outcome = Outcome(
+            job.id, job.lease, "ready", None if began is None else "interrupted", charged=False,
+            started_at=None if began is None else self._clock.at(began), gated=job.gated,
+            checkpoint=holding.run.checkpoint() if holding.run else None,
+        )  # fmt: skip
+        self._finisher.put(outcome)
+
+    def cancel_all(self) -> None:
+        """Cancel every coroutine that runs."""
+        self._event_loop.cancel_all()
+
+    def stop(self) -> None:
+        """End the threads of this."""
+        self._deadlines.stop()
+        self._event_loop.stop()
+
+    def _run(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
+        try:
+            run = self._begun(task, job)
+            if run is not None:
+                deadline = self._watch(run)
+                self._end(run, *execution.run_here(run, self._app.hooks.around), deadline)
+        finally:
+            self._release(seat)
+
+    async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
+        try:
+            run = self._begun(task, job)
+            if run is not None:
+                deadline = self._watch(run)
+                self._end(run, *await execution.run_async(run, self._app.hooks.around), deadline)
+        finally:
+            self._release(seat)
+
+    def _begun(self, task: Task[..., Any], job: ClaimedJob) -> Run | None:
+        """None when the job is not this worker's any more."""
+        holding = self._held.begin(job)
+        if holding is None or holding.began is None:
+            return None
+        holding.run = Run(task, job, holding.dialogue, holding.began, self._clock, self._finisher.save)
+        return holding.run
+
+    def _watch(self, run: Run) -> Deadline | None:
+        timeout = run.timeout
+        return None if timeout is None else self._interrupt_at(run.began + timeout, run, Timeout)
+
+    def _interrupt_at(self, instant: float, run: Run, kind: type[Interruption]) -> Deadline:
+        def interrupt() -> None:
+            run.interrupt(kind)
+            self._deadlines.at(instant + outcomes.WRITE_OFF_AFTER, lambda: self._write_off(run))
+
+        return self._deadlines.at(instant, interrupt)
+
+    def _write_off(self, run: Run) -> None:
+        """Its job ends, or is tried again, while the handler goes on: what it comes to is refused."""
+        error = outcomes.interrupted(run)
+        outcome = outcomes.failed(run, error)
+        if self._held.end(run.job):
+            log.error(
+                "job %s (%s) does not end although it was interrupted: its executor is taken until it does",
+                run.job.id, run.job.task, extra={"job_id": run.job.id, "task": run.job.task},
+            )  # fmt: skip
+            self._hand_over(run, outcome, error)
+
+    def _end(self, run: Run, outcome: Outcome, error: BaseException | None, deadline: Deadline | None) -> None:
+        """Hand the outcome over and tell of it, unless the job was taken back before."""
+        if deadline is not None:
+            deadline.call_off()
+        if self._held.end(run.job):
+            self._hand_over(run, outcome, error)
+
+    def _hand_over(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
+        self._finisher.put(outcome)
+        outcomes.report(run, outcome)
+        failure = None if error is None else outcomes.failure(run, outcome, error)
+        if failure is not None:
+            self._app.hooks.tell(failure)
+
+    def _release(self, seat: Seat) -> None:
+        seat.leave()
+        self._released(seat.pool)
