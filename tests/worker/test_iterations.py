@@ -150,7 +150,7 @@ def test_after_its_slice_it_lets_others_go_first(bench: Bench) -> None:
     assert order == ["long 0", "short", "long 1", "long 2"]
 
 
-@pytest.mark.parametrize("bad", [Checkpoint(object()), 7])
+@pytest.mark.parametrize("bad", [Checkpoint(object()), 7], ids=["cursor", "yield"])
 def test_what_is_no_checkpoint_is_a_clear_error(bench: Bench, bad: object) -> None:
     closed = threading.Event()
 

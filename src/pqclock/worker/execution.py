@@ -69,7 +69,7 @@ def _sync(manager: object, surrounding: object) -> AbstractContextManager[object
 
 def _called(run: Run) -> object:
     value = run.task.function(**_arguments(run))
-    if inspect.isgenerator(value):
+    if run.task.is_iteration and inspect.isgenerator(value):
         return _driven(run, value)
     _check_that_it_ran(run, value)
     return value
@@ -77,7 +77,7 @@ def _called(run: Run) -> object:
 
 async def _called_async(run: Run) -> object:
     value: Any = run.task.function(**_arguments(run))
-    if inspect.isasyncgen(value):
+    if run.task.is_iteration and inspect.isasyncgen(value):
         await _driven_async(run, value)
         return None
     value = await value
@@ -127,8 +127,12 @@ def _check_that_it_ran(run: Run, value: object) -> None:
     kind = type(value).__name__
     if inspect.iscoroutine(value) or inspect.isgenerator(value):
         value.close()
+    cure = (
+        "`async def`, and await the function there"
+        if inspect.isawaitable(value)
+        else "a generator too, by `yield from`"
+    )
     raise Hopeless(
         "TypeError",
-        f"task {run.task.name!r} returned a {kind}, so its body did not run: "
-        "make the wrapper of its decorator `async def`, and await the function there",
+        f"task {run.task.name!r} returned a {kind}, so its body did not run: make the wrapper of its decorator {cure}",
     )
