@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pqclock.tasks.context import current_job
     from pqclock.tasks.handle import JobHandle
     from pqclock.tasks.hooks import Failure
+    from pqclock.tasks.job import Job
     from pqclock.tasks.signals import Cancel, Cancelled, Cooldown, Snooze, Timeout
     from pqclock.tasks.task import Task
 
@@ -45,6 +46,7 @@ _HOMES = {
     "CronError": "pqclock.errors",
     "DatabaseUnreachable": "pqclock.errors",
     "Failure": "pqclock.tasks.hooks",
+    "Job": "pqclock.tasks.job",
     "JobFailed": "pqclock.errors",
     "JobHandle": "pqclock.tasks.handle",
     "JobNotFinished": "pqclock.errors",
@@ -72,6 +74,7 @@ __all__ = [
     "CronError",
     "DatabaseUnreachable",
     "Failure",
+    "Job",
     "JobFailed",
     "JobHandle",
     "JobNotFinished",

@@ -15,7 +15,8 @@ from pqclock.store.jobs import NewJob
 
 
 def registered(function: Any = None, name: str = "mail", **options: Any) -> Any:
-    return App().task(name, **options)(function or (lambda to="": to))
+    decorator: Any = App().task(name, **options)
+    return decorator(function or (lambda to="": to))
 
 
 @pytest.mark.parametrize("name", ["mail", "reports.nightly", "a:b-c_1.2", "x" * 200])

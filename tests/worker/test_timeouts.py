@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -148,6 +149,6 @@ def test_one_that_asks_and_returns_is_cancelled(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("bad", ["soon", "0s", 5])
-def test_a_timeout_that_is_none_is_refused(bench: Bench, bad: object) -> None:
+def test_a_timeout_that_is_none_is_refused(bench: Bench, bad: Any) -> None:
     with pytest.raises(ValueError, match="timeout"):
-        bench.app.task("t", timeout=bad)  # type: ignore[arg-type]
+        bench.app.task("t", timeout=bad)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 from pqclock.address import find_address
 from pqclock.errors import ArgumentError
@@ -18,9 +18,11 @@ from pqclock.tasks.connections import Connections, Place, Rows, Step
 from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.hooks import Hooks, Report, Surrounding
+from pqclock.tasks.job import Job
 from pqclock.tasks.jobs import Jobs
 from pqclock.tasks.options import (
     TaskOptions,
+    check_batch,
     check_history,
     check_labels,
     check_priority,
@@ -93,6 +95,10 @@ class App:
         """Throttles and fuses at run time: put, remove, list, show."""
         return Rules(self._connections)
 
+    @overload
+    def task(self, name: str, *, batch: int, **options: Any) -> Callable[[Callable[[list[Job]], R]], Task[..., R]]: ...
+
+    @overload
     def task(
         self,
         name: str,
@@ -110,7 +116,28 @@ class App:
         slice: str | timedelta | None = None,
         history: str | None = None,
         **later: Any,
-    ) -> Callable[[Callable[P, R]], Task[P, R]]:
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(
+        self,
+        name: str,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        labels: Sequence[str] | None = None,
+        retry: Retry | None = None,
+        max_attempts: int | None = None,
+        unique: Unique | None = None,
+        throttle: str | Sequence[str] | None = None,
+        fuse: str | Sequence[str] | None = None,
+        units: int | None = None,
+        timeout: str | timedelta | None = None,
+        slice: str | timedelta | None = None,
+        history: str | None = None,
+        batch: int | None = None,
+        batch_wait: str | timedelta | None = None,
+        **later: Any,
+    ) -> Any:
         """Register the decorated function, sync or async, as the task `name`.
 
         The options hold for every job of the task where neither the call nor the schedule says otherwise.
@@ -118,7 +145,9 @@ class App:
         `throttle` and `fuse` name the rules whose gates the jobs pass, "warehouse" or "stripe:{account}" with a key
         from the arguments; a job takes `units` (1) of the rate of each.
         A run that is longer than `timeout` is interrupted, and has failed. A generator gives its place back to others
-        at the first checkpoint after `slice`. Of the jobs that have ended, `history` keeps "all", "failures" or "none".
+        at the first checkpoint after `slice`. With `batch` one call gets a list of up to so many jobs, for which it waits
+        `batch_wait`; it returns the exceptions of those that failed, by job id, or None. Of the jobs that have ended,
+        `history` keeps "all", "failures" or "none".
         """
         what = f"task {check_task_name(name)!r}"
         refuse_later(what, later)
@@ -130,11 +159,12 @@ class App:
             check_seconds("timeout", timeout, what),
             check_seconds("slice", slice, what),
             check_history(history, what),
+            *check_batch(batch, batch_wait, what),
         )
 
-        def register(function: Callable[P, R]) -> Task[P, R]:
+        def register(function: Callable[..., Any]) -> Task[..., Any]:
             entrance = {"unique": unique, "throttle": throttle, "fuse": fuse, "units": units}
-            task = Task(self, name, function, options, entrance)
+            task: Task[..., Any] = Task(self, name, function, options, entrance)
             if name in self._tasks:
                 raise ArgumentError(f"{what} is registered twice, by {self._tasks[name].function!r} and {function!r}")
             self._tasks[name] = task

@@ -16,12 +16,13 @@ _QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 MAX_LABELS = 16
 HISTORIES = ("all", "failures", "none")
 MAX_LABEL = 64
+MAX_BATCH = 10_000
 
 # Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
 NOT_YET = frozenset(
     (
         *("executor", "on_crash"),
-        *("batch", "batch_wait", "after"),
+        *("after",),
     )
 )
 
@@ -37,6 +38,8 @@ class TaskOptions:
     timeout: float | None = None
     slice: float | None = None
     history: str | None = None
+    batch: int | None = None
+    batch_wait: float = 0.0
 
 
 def refuse_later(what: str, given: Mapping[str, object]) -> None:
@@ -126,6 +129,15 @@ def check_history(history: str | None, what: str) -> str | None:
     if history is not None and history not in HISTORIES:
         raise ArgumentError(f"{what}: history {history!r:.60} must be one of {', '.join(HISTORIES)}")
     return history
+
+
+def check_batch(batch: int | None, wait: str | timedelta | None, what: str) -> tuple[int | None, float]:
+    """How many jobs a call gets at most, and how many seconds it waits for them; or ArgumentError."""
+    if batch is not None and (type(batch) is not int or not 1 <= batch <= MAX_BATCH):
+        raise ArgumentError(f"{what}: batch {batch!r:.40} must be a whole number from 1 to {MAX_BATCH}")
+    if batch is None and wait is not None:
+        raise ArgumentError(f"{what}: batch_wait is for tasks that take many jobs at once: give batch=... too")
+    return batch, check_seconds("batch_wait", wait, what) or 0.0
 
 
 def check_run_at(

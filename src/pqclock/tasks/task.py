@@ -75,6 +75,8 @@ class Task(Generic[P, R]):
         self.is_iteration = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         self.signature = _signature(name, function)
+        if options.batch is not None:
+            self.signature = _of_batch(name, self.signature, self.is_iteration)
         self.takes_cursor = self.is_iteration and "cursor" in self.signature.parameters
         if self.takes_cursor:
             self.signature = _without_cursor(self.signature)
@@ -166,6 +168,16 @@ class Task(Generic[P, R]):
             "options": self.entrance,
             "arg_defaults": self.argument_defaults,
         }
+
+
+def _of_batch(name: str, signature: inspect.Signature, is_iteration: bool) -> inspect.Signature:
+    """What callers give for one job of a batch task: any arguments, by keyword."""
+    if is_iteration or len(signature.parameters) != 1:
+        raise ArgumentError(
+            f"task {name!r} {signature} has a batch: make it a plain function with one parameter, the list of jobs"
+        )
+    anything = inspect.Parameter("args", inspect.Parameter.VAR_KEYWORD)
+    return signature.replace(parameters=[anything])
 
 
 def _without_cursor(signature: inspect.Signature) -> inspect.Signature:

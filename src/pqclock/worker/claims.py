@@ -50,29 +50,47 @@ class Claims:
 
     def claim(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         """The jobs that this pool has room for. What passes gates goes before, and leaves half of the room where both wait."""
-        gated = self._gated(session, worker_id, pool) if pool.look_at_gates(time.monotonic()) else []
-        room = min(pool.free, CLAIM_LIMIT) - len(gated)
+        limit = min(pool.free, CLAIM_LIMIT)
+        gated = []
+        if pool.look_at_gates(time.monotonic()):
+            gated = self._gated(session, worker_id, pool, self._tasks, limit)
+        room = limit - len(gated)
         if not pool.hungry or room <= 0:
             return gated
-        free = self._free(session, worker_id, pool, room)
+        free = self._free(session, worker_id, pool, self._tasks, room)
         pool.hungry = len(free) == room
         return gated + free
 
-    def _gated(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
+    def claim_many(
+        self, session: Session, worker_id: int, pool: WorkingPool, task: str, limit: int
+    ) -> list[ClaimedJob]:
+        """Up to `limit` jobs of one task for one call, however many executors are free."""
+        free = self._free(session, worker_id, pool, [task], limit)
+        if len(free) == limit:
+            return free
+        at_gates = pool.at_gates
+        gated = self._gated(session, worker_id, pool, [task], limit - len(free))
+        pool.at_gates = pool.at_gates or at_gates
+        return free + gated
+
+    def _gated(
+        self, session: Session, worker_id: int, pool: WorkingPool, tasks: Sequence[str], room: int
+    ) -> list[ClaimedJob]:
         pool.odd = not pool.odd
-        room = min(pool.free, CLAIM_LIMIT)
         found = claim_gated(
-            session, pool.spec, self._tasks, room, worker_id=worker_id, lease=secrets.randbits(62), odd=pool.odd
+            session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62), odd=pool.odd
         )
         pool.gathers_until = time.monotonic() + GATHER if len(found.jobs) == room else 0.0
         pool.at_gates = found.again
         pool.expect(time.monotonic(), found.wakes_in)
         return found.jobs
 
-    def _free(self, session: Session, worker_id: int, pool: WorkingPool, room: int) -> list[ClaimedJob]:
+    def _free(
+        self, session: Session, worker_id: int, pool: WorkingPool, tasks: Sequence[str], room: int
+    ) -> list[ClaimedJob]:
         sent = time.monotonic()
         claimed = jobs.claim(
-            session, pool.spec, self._tasks, room, worker_id=worker_id, lease=secrets.randbits(62)
+            session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62)
         )  # fmt: skip
         if claimed:
             # The statement reads the time at its begin, and a claim may take long.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from typing import Any
 
@@ -12,6 +12,7 @@ from pqclock.errors import ArgumentError
 from pqclock.rules.job import Outcome
 from pqclock.tasks.context import running
 from pqclock.tasks.hooks import Surrounding
+from pqclock.tasks.job import Job
 from pqclock.worker import outcomes
 from pqclock.worker.run import Hopeless, Run
 
@@ -44,11 +45,7 @@ async def run_async(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, B
         try:
             async with AsyncExitStack() as stack:
                 for surrounding in around:
-                    manager = surrounding(run.known)
-                    if isinstance(manager, AbstractContextManager):
-                        stack.enter_context(manager)
-                    else:
-                        await stack.enter_async_context(manager)
+                    await _entered(stack, surrounding(run.known))
                 value = await _called_async(run)
         finally:
             run.leave()
@@ -56,6 +53,83 @@ async def run_async(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, B
     except BaseException as error:
         meant = run.meant(error)
         return outcomes.failed(run, meant), meant
+
+
+Ends = list[tuple[Outcome, BaseException | None]]
+
+
+def run_batch_here(runs: Sequence[Run], around: Sequence[Surrounding]) -> Ends:
+    """Run a synchronous handler for many jobs at once; gives what each came to. The first one stands for all outside."""
+    lead = runs[0]
+    try:
+        lead.enter()
+        try:
+            with ExitStack() as stack:
+                for surrounding in around:
+                    stack.enter_context(_sync(surrounding(lead.known), surrounding))
+                verdict = lead.task.function(_jobs(runs))
+                _check_that_it_ran(lead, verdict)
+        finally:
+            lead.leave()
+        return _verdicts(runs, verdict)
+    except BaseException as error:
+        lead.leave()
+        return [(outcomes.failed(run, error), error) for run in runs]
+
+
+async def run_batch_async(runs: Sequence[Run], around: Sequence[Surrounding]) -> Ends:
+    """The same for an asynchronous handler, in this coroutine."""
+    lead = runs[0]
+    try:
+        lead.enter()
+        try:
+            async with AsyncExitStack() as stack:
+                for surrounding in around:
+                    await _entered(stack, surrounding(lead.known))
+                verdict = await lead.task.function(_jobs(runs))
+        finally:
+            lead.leave()
+        return _verdicts(runs, verdict)
+    except BaseException as error:
+        meant = lead.meant(error)
+        return [(outcomes.failed(run, meant), meant) for run in runs]
+
+
+async def _entered(stack: AsyncExitStack, manager: Any) -> None:
+    if isinstance(manager, AbstractContextManager):
+        stack.enter_context(manager)
+    else:
+        await stack.enter_async_context(manager)
+
+
+def _jobs(runs: Sequence[Run]) -> list[Job]:
+    return [
+        Job(
+            run.job.id, run.job.task, _arguments(run), run.job.queue, run.job.attempt, run.job.max_attempts,
+            run.job.run_at, run.job.tick, run.job.schedule_key, tuple(run.job.labels),
+        )
+        for run in runs
+    ]  # fmt: skip
+
+
+def _verdicts(runs: Sequence[Run], verdict: object) -> Ends:
+    """Each job's own end: those that the verdict names have failed."""
+    errors = {} if verdict is None else verdict
+    task, known = runs[0].task, {run.job.id for run in runs}
+    if not isinstance(errors, Mapping) or not known.issuperset(errors):
+        raise Hopeless(
+            "TypeError",
+            f"task {task.name!r} returned {verdict!r:.60}: return None, or a dict of the exceptions of jobs of the call by id",
+        )
+    return [_end(run, errors.get(run.job.id)) for run in runs]
+
+
+def _end(run: Run, error: object) -> tuple[Outcome, BaseException | None]:
+    if error is None:
+        return outcomes.succeeded(run, None), None
+    if not isinstance(error, BaseException):
+        error = TypeError(f"the verdict on job {run.job.id} is {error!r:.60}: it must be an exception")
+    return outcomes.failed(run, error), error
 
 
 def _sync(manager: object, surrounding: object) -> AbstractContextManager[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pqclock.loop import DatabaseClock
@@ -57,6 +57,20 @@ class Runs:
             seat.leave()
             raise
 
+    def begin_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
+        """Give jobs of a batch task, which are held already, to one executor, whose seat is taken already."""
+        try:
+            if task.is_async:
+                self._event_loop.submit(self._run_batch_async(task, batch, seat))
+            else:
+                seat.pool.threads.submit(self._run_batch, task, batch, seat)
+        except Exception:
+            for job in batch:
+                if self._held.end(job):
+                    self.give_back(Holding(job))
+            seat.leave()
+            raise
+
     def cancel(self, job_id: int) -> None:
         """Somebody cancelled a job that is held here: its handler is told, and interrupted if it goes on."""
         holding = self._held.cancel(job_id)
@@ -66,7 +80,7 @@ class Runs:
         if holding.began is None:
             job = holding.job
             self._finisher.put(Outcome(job.id, job.lease, "cancelled", None, charged=False, gated=job.gated))
-        elif holding.run is not None:
+        elif holding.run is not None and holding.run.task.options.batch is None:
             self._interrupt_at(time.monotonic() + INTERRUPT_CANCELLED_AFTER, holding.run, Cancelled)
 
     def give_back(self, holding: Holding) -> None:
@@ -106,6 +120,32 @@ class Runs:
         finally:
             self._release(seat)
 
+    def _run_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
+        try:
+            runs = self._begun_batch(task, batch)
+            if runs:
+                deadline = self._watch(runs[0], runs)
+                self._end_batch(runs, execution.run_batch_here(runs, self._app.hooks.around), deadline)
+        finally:
+            self._release(seat)
+
+    async def _run_batch_async(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
+        try:
+            runs = self._begun_batch(task, batch)
+            if runs:
+                deadline = self._watch(runs[0], runs)
+                self._end_batch(runs, await execution.run_batch_async(runs, self._app.hooks.around), deadline)
+        finally:
+            self._release(seat)
+
+    def _begun_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob]) -> list[Run]:
+        begun = [self._begun(task, job) for job in batch]
+        return [run for run in begun if run is not None]
+
+    def _end_batch(self, runs: Sequence[Run], ends: execution.Ends, deadline: Deadline | None) -> None:
+        for run, (outcome, error) in zip(runs, ends, strict=True):
+            self._end(run, outcome, error, deadline)
+
     def _begun(self, task: Task[..., Any], job: ClaimedJob) -> Run | None:
         """None when the job is not this worker's any more."""
         holding = self._held.begin(job)
@@ -114,14 +154,18 @@ class Runs:
         holding.run = Run(task, job, holding.dialogue, holding.began, self._clock, self._finisher.save)
         return holding.run
 
-    def _watch(self, run: Run) -> Deadline | None:
+    def _watch(self, run: Run, batch: Sequence[Run] = ()) -> Deadline | None:
         timeout = run.timeout
-        return None if timeout is None else self._interrupt_at(run.began + timeout, run, Timeout)
+        return None if timeout is None else self._interrupt_at(run.began + timeout, run, Timeout, batch)
 
-    def _interrupt_at(self, instant: float, run: Run, kind: type[Interruption]) -> Deadline:
+    def _interrupt_at(self, instant: float, run: Run, kind: type[Interruption], batch: Sequence[Run] = ()) -> Deadline:
         def interrupt() -> None:
             run.interrupt(kind)
-            self._deadlines.at(instant + outcomes.WRITE_OFF_AFTER, lambda: self._write_off(run))
+            self._deadlines.at(instant + outcomes.WRITE_OFF_AFTER, write_off)
+
+        def write_off() -> None:
+            for one in batch or (run,):
+                self._write_off(one)
 
         return self._deadlines.at(instant, interrupt)
 

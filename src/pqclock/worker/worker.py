@@ -7,14 +7,17 @@ import random
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.pools import Pool
 from pqclock.store import jobs, leadership, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
+from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
 from pqclock.tasks.app import App
+from pqclock.worker.batches import Batches
 from pqclock.worker.claims import Claims
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.held import Held
@@ -42,7 +45,9 @@ class Worker:
         self._stop_timeout = stop_timeout.total_seconds()
         self._pools = [WorkingPool(pool) for pool in pools]
         self._clock = DatabaseClock()
-        self._claims = Claims(self._pools, sorted(app.tasks), self._clock)
+        self._batches = Batches(app.tasks)
+        single = sorted(name for name, task in app.tasks.items() if task.options.batch is None)
+        self._claims = Claims(self._pools, single, self._clock)
         self._held = Held()
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
         self._presence = Presence(url, schema, ";".join(str(pool) for pool in pools), self._clock)
@@ -162,11 +167,23 @@ class Worker:
         """Claim for every pool that has room and hope."""
         assert self._presence.process_id is not None
         for pool in self._pools:
+            worth_it = pool.hungry or pool.look_at_gates(time.monotonic())
             claimed = self._claims.claim(session, self._presence.process_id, pool)
             for job in claimed:
                 self._runs.begin(job, pool)
             if claimed:
                 self._finisher.look()
+            if self._batches and (worth_it or self._batches.due()):
+                self._batches.fill(pool, partial(self._claim_many, session), self._runs.begin_batch)
+
+    def _claim_many(self, session: Session, pool: WorkingPool, task: str, limit: int) -> list[ClaimedJob]:
+        assert self._presence.process_id is not None
+        claimed = self._claims.claim_many(session, self._presence.process_id, pool, task, limit)
+        for job in claimed:
+            self._held.add(job)
+        if claimed:
+            self._finisher.look()
+        return claimed
 
     def _released(self, pool: WorkingPool) -> None:
         """An executor is free again."""
@@ -178,10 +195,13 @@ class Worker:
         self._listen(session)
         if self._claims.hopeful():
             return
-        until = min(self._presence.next_beat, self._next_poll, *self._claims.looks_again())
+        until = min(
+            self._presence.next_beat, self._next_poll, *self._claims.looks_again(), *self._batches.looks_again()
+        )
         self._wakeup.wait(until - time.monotonic(), session.conn.fileno())
 
     def _shut_down(self) -> bool:
+        self._batches.close()
         for holding in self._held.close():
             self._runs.give_back(holding)
         self._held.want_back()
