@@ -150,3 +150,7 @@ class Refused(PqclockError):
 
     code = "refused"
     exit_code = 4
+
+
+class LeaseLost(PqclockError):
+    """The job belongs to another worker by now, or has ended: what this run does counts no more."""

@@ -14,8 +14,8 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 ENDLESS = datetime(9999, 12, 31, tzinfo=UTC)
 JOB = LiveJob(
-    7, "ready", "mice", "mail", [], NOW, False, None, None, None, ["throttle:stripe:a"], 1, None, None, True, None, None, 0,
-    None,
+    7, "ready", "mice", "mail", [], NOW, False, False, None, None, None, ["throttle:stripe:a"], 1, None, None, True, None, None,
+    0, None,
 )  # fmt: skip
 GATE = GateFacts(
     "throttle:stripe:a", "throttle", "stripe", "a", "active", None, None, 0, None, [], None, None, None, None, None, False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pqclock.store import jobs, processes
+from pqclock.store import explaining, jobs, processes, tasks
 from store.samples import HOUR, MINUTE, NOW, SECOND, a_worker, claim, enqueue, new
 
 if TYPE_CHECKING:
@@ -57,3 +57,35 @@ def test_the_silent_are_forgotten_once_they_hold_no_job(database: Database) -> N
     assert database.rows("SELECT id FROM pqclock.process ORDER BY id") == [(holder,), (alive,)]
     jobs.rescue(database.session, 10, now=NOW + HOUR)
     assert processes.sweep(database.session, timedelta(minutes=1), now=NOW + HOUR) == 1
+
+
+def test_a_job_that_a_person_is_to_look_at_is_held_when_its_worker_dies(database: Database) -> None:
+    tasks.publish(
+        database.session, [{"name": "mail", "options": {"on_crash": "hold"}, "arg_defaults": {}, "code_version": ""}]
+    )
+    dead = a_worker(database.session, token="here")
+    enqueue(database.session, new())
+    (lost,) = claim(database.session, dead)
+    processes.bury(database.session, "here")
+    assert jobs.rescue(database.session, 10, now=NOW) == [(lost.id, "held")]
+    assert jobs.promote(database.session, 10, now=NOW + HOUR).promoted == 0
+    state = "SELECT state::text, held, review, attempt, crashes FROM pqclock.job"
+    assert database.rows(state) == [("scheduled", True, True, 0, 1)]
+    assert "a person" in explaining.explain(database.session, lost.id).reasons[0].text
+
+
+def test_failures_that_nobody_saw_are_told_once_to_a_worker_that_wants_to_hear(database: Database) -> None:
+    enqueue(database.session, new(), new(task="other"))
+    dead = a_worker(database.session, token="here")
+    claim(database.session, dead)
+    processes.bury(database.session, "here")
+    jobs.rescue(database.session, 10, now=NOW)
+    assert jobs.hear_failures(database.session, ["mail", "other"], 10) == []
+    processes.register(database.session, "worker", pid=1, host="box", code_version="1", hears=True, now=NOW)
+    database.session.conn.execute("UPDATE pqclock.job SET expires_at = %s", [NOW])
+    assert len(jobs.expire(database.session, 10, now=NOW + SECOND)) == 2
+    (told,) = jobs.hear_failures(database.session, ["mail"], 10)
+    assert (told.task, told.reason, told.retried) == ("mail", "expired", False)
+    assert jobs.hear_failures(database.session, ["mail"], 10) == []
+    assert jobs.drop_unreported(database.session, 10, now=NOW + HOUR) == 0
+    assert jobs.drop_unreported(database.session, 10, now=NOW + 25 * HOUR) == 1

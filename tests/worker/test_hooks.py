@@ -164,3 +164,19 @@ def test_only_what_is_wanted_is_kept(bench: Bench, history: str, kept: tuple[int
     assert (failed, attempts) == kept
     succeeded = bench.database.value("SELECT count(*) FROM pqclock.job_history WHERE state = 'succeeded'")
     assert succeeded == (1 if history == "all" else 0)
+
+
+def test_reports_hear_of_jobs_that_died_elsewhere(bench: Bench) -> None:
+    heard: list[Failure] = []
+    bench.app.on_error(heard.append)
+
+    @bench.app.task("t")
+    def handler() -> None: ...
+
+    bench.start("*:1")
+    row = "INSERT INTO pqclock.unreported (job_id, task, attempt, reason, message, retried, noted_at) VALUES "
+    bench.database.session.conn.execute(row + "(7, 't', 1, 'crashed', 'crashed: it died', true, now())")
+    eventually(lambda: bool(heard))
+    (failure,) = heard
+    assert (failure.job_id, failure.reason, failure.message) == (7, "crashed", "crashed: it died")
+    assert failure.retry_in is not None

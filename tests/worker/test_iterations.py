@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 import pytest
 
-from pqclock import Cancel, Checkpoint, Retry, current_job
+from pqclock import Cancel, Checkpoint, LeaseLost, Retry, current_job
 from pqclock.worker import run
 from processes.fleet import eventually
 from worker.bench import Bench
@@ -206,3 +208,58 @@ def test_the_time_of_all_runs_is_added_up(bench: Bench) -> None:
     kept = bench.database.value("SELECT checkpoint FROM pqclock.job_history WHERE id = %s", job_id)
     assert isinstance(kept, dict)
     assert kept["spent"] >= 0.09
+
+
+@pytest.fixture
+def conn(bench: Bench) -> Iterator[psycopg.Connection[Any]]:
+    """The connection on which a handler does its work."""
+    session = bench.database.connect()
+    yield session.conn
+    bench.end()
+    session.close()
+
+
+def test_a_checkpoint_in_its_own_transaction_is_committed_with_the_work(
+    bench: Bench, conn: psycopg.Connection[Any]
+) -> None:
+    conn.execute("CREATE TABLE done (n integer)")
+    tries: list[int] = []
+
+    @bench.app.task("t", retry=Retry(max_attempts=3, base="0s"))
+    def handler(cursor: int = 0) -> Iterator[None]:
+        tries.append(cursor)
+        for n in range(cursor, 4):
+            with conn.transaction():
+                conn.execute("INSERT INTO done VALUES (%s)", [n])
+                current_job().checkpoint(n + 1, done=n + 1, total=4, conn=conn)
+                if n == 2 and len(tries) == 1:
+                    raise RuntimeError("power cut")
+            yield
+            if n == 2 and len(tries) == 2:
+                raise RuntimeError("power cut")
+
+    bench.start("*:1")
+    job_id = bench.put("t")
+    bench.comes_to(job_id, "succeeded")
+    assert tries == [0, 2, 3]
+    assert bench.database.rows("SELECT n FROM done ORDER BY n") == [(0,), (1,), (2,), (3,)]
+    assert bench.database.value("SELECT checkpoint ->> 'done' FROM pqclock.job_history") == "4"
+
+
+def test_a_checkpoint_of_a_job_that_was_lost_undoes_the_work(bench: Bench, conn: psycopg.Connection[Any]) -> None:
+    seen: list[str] = []
+
+    @bench.app.task("t")
+    def handler() -> None:
+        job = current_job()
+        bench.database.session.conn.execute("UPDATE pqclock.job SET lease = lease + 1 WHERE id = %s", [job.id])
+        try:
+            with conn.transaction():
+                job.checkpoint(1, conn=conn)
+        except LeaseLost as error:
+            seen.append(str(error))
+
+    bench.start("*:1")
+    job_id = bench.put("t")
+    eventually(lambda: bool(seen))
+    assert seen == [f"job {job_id} belongs to another worker by now, or has ended: roll back what this run did"]

@@ -27,6 +27,7 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
     for job_id, state in rescued:
         log.warning("job %s was running on a worker that is gone: it is %s now", job_id, state)
     expired = jobs.expire(session, SLICE)
+    jobs.drop_unreported(session, SLICE)
     for job_id in expired:
         log.warning("job %s expired before it was started: it is discarded", job_id)
     forgotten = jobs.drop_expired_keys(session, SLICE)

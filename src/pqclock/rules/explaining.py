@@ -26,6 +26,7 @@ class LiveJob:
     labels: list[str]
     run_at: datetime
     held: bool
+    review: bool
     held_by: int | None
     schedule_key: str | None
     expires_at: datetime | None
@@ -167,7 +168,12 @@ def _running(job: LiveJob) -> Explanation:
 
 
 def _timing(job: LiveJob) -> Iterator[Reason]:
-    if job.held:
+    if job.review:
+        yield Reason(
+            "review", "its worker died while it ran, and its task wants a person to look at what it did: then run it by "
+            f"`pqclock jobs run {job.id}`, or end it by `pqclock jobs discard {job.id}`", endless=True,
+        )  # fmt: skip
+    elif job.held:
         before = "the jobs before it have ended" if job.held_by is None else f"job {job.held_by} has ended"
         schedule = "its schedule" if job.schedule_key is None else f"the schedule {job.schedule_key}"
         yield Reason(

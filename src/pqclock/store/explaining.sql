@@ -1,6 +1,6 @@
 -- name: job
 SELECT j.id, j.state::text AS state, j.queue, j.task, j.labels, least(j.run_at, timestamptz '9999-12-31 00:00:00Z') AS run_at,
-       j.held,
+       j.held, j.review,
        CASE WHEN j.held THEN (SELECT min(p.id) FROM {schema}.job AS p
                               WHERE p.watched AND p.schedule_id = j.schedule_id AND p.id < j.id) END AS held_by,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key,

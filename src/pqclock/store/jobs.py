@@ -243,7 +243,9 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
 def rescue(
     session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = True
 ) -> list[tuple[int, str]]:
-    """Give back the jobs of workers that are gone: (id, `ready` or `failed`) of each. Their places at gates are free then.
+    """Give back the jobs of workers that are gone: (id, `ready`, `held` or `failed`) of each.
+
+    Their places at gates are free then. Held are those whose task wants a person to look at what they did.
 
     Gone are those declared dead, and with `silent_too` those whose last beat is older than a lease.
     """
@@ -253,11 +255,14 @@ def rescue(
         ).fetchall()
         if not orphans:
             return []
-        crashes = [gating.End.crashed(job_id, lease, n) for n, (job_id, lease, gated) in enumerate(orphans) if gated]
+        crashes = [gating.End.crashed(job_id, lease, n) for n, (job_id, lease, gated, _) in enumerate(orphans) if gated]
         if crashes:
             gating.settle(session, crashes, now)
-        ids, leases = [job_id for job_id, *_ in orphans], [lease for _, lease, _ in orphans]
-        return session.run("jobs.rescue", ids=ids, leases=leases, crash_limit=CRASH_LIMIT, now=now).fetchall()
+        ids, leases = [job_id for job_id, *_ in orphans], [lease for _, lease, *_ in orphans]
+        reviews = [review for *_, review in orphans]
+        return session.run(
+            "jobs.rescue", ids=ids, leases=leases, reviews=reviews, crash_limit=CRASH_LIMIT, now=now
+        ).fetchall()
 
 
 def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:
@@ -272,6 +277,28 @@ def stand_in(session: Session, limit: int, now: datetime | None = None, *, silen
         promotion = promote(session, limit, now)
         rescued = rescue(session, limit, now, silent_too=silent_too)
     return promotion.promoted + len(rescued)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """A failure that no worker saw: `reason` is crashed or expired; `retried` says whether the job runs again."""
+
+    job_id: int
+    task: str
+    attempt: int
+    reason: str
+    message: str
+    retried: bool
+
+
+def hear_failures(session: Session, tasks: Sequence[str], limit: int) -> list[Unreported]:
+    """Take failures of these tasks that nobody was told of."""
+    return session.fetch(Unreported, "jobs.hear_failures", tasks=list(tasks), limit=limit)
+
+
+def drop_unreported(session: Session, limit: int, now: datetime | None = None) -> int:
+    """Forget failures of which nobody wanted to hear for a day; gives their number."""
+    return session.run("jobs.drop_unreported", limit=limit, now=now).rowcount
 
 
 def expire(session: Session, limit: int, now: datetime | None = None) -> list[int]:

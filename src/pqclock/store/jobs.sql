@@ -20,7 +20,7 @@ due AS MATERIALIZED (
 -- What was held until the jobs of its schedule before it have ended.
 released AS MATERIALIZED (
     SELECT j.id, j.task, j.created_at FROM {schema}.job AS j
-    WHERE %(release)s AND j.held AND j.run_at <= (SELECT now FROM moment)
+    WHERE %(release)s AND j.held AND NOT j.review AND j.run_at <= (SELECT now FROM moment)
       AND NOT EXISTS (SELECT 1 FROM {schema}.job AS p WHERE p.watched AND p.schedule_id = j.schedule_id AND p.id < j.id)
     ORDER BY j.id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -365,8 +365,10 @@ woken AS MATERIALIZED (
 SELECT a.id FROM again AS a, (SELECT count(*) FROM woken) AS w
 
 -- name: orphans
--- Jobs of workers that are gone, locked; with whether gates let them run.
-SELECT j.id, j.lease, j.lane IS NOT NULL AS gated FROM {schema}.job AS j
+-- Jobs of workers that are gone, locked; with whether gates let them run, and whether a person is to look at them.
+SELECT j.id, j.lease, j.lane IS NOT NULL AS gated,
+       (SELECT t.options ->> 'on_crash' = 'hold' FROM {schema}.task AS t WHERE t.name = j.task) IS TRUE AS review
+FROM {schema}.job AS j
 LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
 WHERE j.state = 'running'
   AND (p.id IS NULL OR p.beat_at = 'epoch'
@@ -375,14 +377,15 @@ LIMIT %(limit)s
 FOR UPDATE OF j SKIP LOCKED
 
 -- name: rescue
--- running -> ready (or failed after the third crash) for orphans; gives what was done to which.
+-- running -> ready for orphans, scheduled and held for those that a person is to look at, failed after the third crash;
+-- gives what was done to which.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 orphan AS MATERIALIZED (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS o (id, lease)
+    SELECT * FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(reviews)s::boolean[]) AS o (id, lease, review)
 ),
 ended AS (
     DELETE FROM {schema}.job AS j USING orphan AS o
-    WHERE j.id = o.id AND j.lease = o.lease AND j.crashes + 1 >= %(crash_limit)s
+    WHERE j.id = o.id AND j.lease = o.lease AND NOT o.review AND j.crashes + 1 >= %(crash_limit)s
     RETURNING j.*
 ),
 history AS (
@@ -396,11 +399,14 @@ history AS (
 ),
 again AS (
     UPDATE {schema}.job AS j
-    SET state = 'ready', ready_seq = nextval('{schema}.ready_seq'), crashes = j.crashes + 1, attempt = j.attempt - 1,
-        error = 'crashed: its worker died while it ran',
+    SET state = (CASE WHEN o.review THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
+        ready_seq = CASE WHEN NOT o.review THEN nextval('{schema}.ready_seq') END, held = o.review, review = o.review,
+        crashes = j.crashes + 1, attempt = j.attempt - 1,
+        error = 'crashed: its worker died while it ran'
+                || CASE WHEN o.review THEN ', and it is held until a person has looked at it' ELSE '' END,
         lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, expires_at = NULL, granted = NULL
     FROM orphan AS o
-    WHERE j.id = o.id AND j.lease = o.lease AND j.crashes + 1 < %(crash_limit)s
+    WHERE j.id = o.id AND j.lease = o.lease AND (o.review OR j.crashes + 1 < %(crash_limit)s)
     RETURNING j.*, j.attempt + 1 AS ran_as
 ),
 freed AS (
@@ -410,20 +416,28 @@ freed AS (
 arrived AS (
     INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
     SELECT DISTINCT ON (g.lane) g.lane, g.queue, g.task, g.gates, g.units, g.priority
-    FROM again AS g WHERE g.lane IS NOT NULL ORDER BY g.lane, g.priority
+    FROM again AS g WHERE g.lane IS NOT NULL AND g.state = 'ready' ORDER BY g.lane, g.priority
 ),
 attempts AS (
     INSERT INTO {schema}.attempt (job_id, attempt, outcome, finished_at, error_type, error)
     SELECT a.id, a.ran_as, 'crashed', m.now, 'Crashed', 'its worker died while it ran'
     FROM (SELECT id, attempt AS ran_as FROM ended UNION ALL SELECT id, ran_as FROM again) AS a CROSS JOIN moment AS m
 ),
+told AS (
+    INSERT INTO {schema}.unreported (job_id, task, attempt, reason, message, retried, noted_at)
+    SELECT c.id, c.task, c.ran_as, 'crashed', c.message, c.retried, m.now
+    FROM (SELECT e.id, e.task, e.attempt AS ran_as, false AS retried,
+                 'crashed: its worker died ' || (e.crashes + 1) || ' times while it ran' AS message FROM ended AS e
+          UNION ALL SELECT a.id, a.task, a.ran_as, a.state = 'ready', a.error FROM again AS a) AS c CROSS JOIN moment AS m
+    WHERE EXISTS (SELECT FROM {schema}.process AS p WHERE p.hears)
+),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, w.wake)
-    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM again) AS w
+    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM again WHERE state = 'ready') AS w
     UNION ALL SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
 SELECT d.id, d.state
-FROM (SELECT id, 'ready' AS state FROM again UNION ALL SELECT id, 'failed' FROM ended) AS d,
+FROM (SELECT id, CASE WHEN review THEN 'held' ELSE 'ready' END AS state FROM again UNION ALL SELECT id, 'failed' FROM ended) AS d,
      (SELECT count(*) FROM woken) AS w
 
 -- name: expire
@@ -442,6 +456,12 @@ freed AS (
     DELETE FROM {schema}.unique_key AS u USING ended AS e
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
 ),
+told AS (
+    INSERT INTO {schema}.unreported (job_id, task, attempt, reason, message, retried, noted_at)
+    SELECT e.id, e.task, e.attempt, 'expired', 'expired: not started by ' || e.expires_at, false, m.now
+    FROM ended AS e CROSS JOIN moment AS m
+    WHERE EXISTS (SELECT FROM {schema}.process AS p WHERE p.hears)
+),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
@@ -452,6 +472,22 @@ SELECT j.id, 'discarded', j.queue, j.task, j.args, j.priority, j.labels, j.run_a
        j.unique_key, j.gates, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id
+
+-- name: hear_failures
+-- Failures of these tasks that nobody was told of, the oldest first: whoever takes them tells.
+DELETE FROM {schema}.unreported AS u WHERE u.id = ANY(ARRAY(
+    SELECT o.id FROM {schema}.unreported AS o WHERE o.task = ANY(%(tasks)s::text[])
+    ORDER BY o.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+))
+RETURNING u.job_id, u.task, u.attempt, u.reason, u.message, u.retried
+
+-- name: drop_unreported
+-- Failures of which nobody wanted to hear for long; a bounded slice.
+DELETE FROM {schema}.unreported AS u WHERE u.id = ANY(ARRAY(
+    SELECT o.id FROM {schema}.unreported AS o
+    WHERE o.noted_at < coalesce(%(now)s::timestamptz, clock_timestamp()) - interval '1 day'
+    ORDER BY o.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+))
 
 -- name: result
 -- State, result and error of jobs, live or finished.

@@ -19,12 +19,16 @@ def register(
     code_version: str,
     doing: str = "",
     token: str | None = None,
+    hears: bool = False,
     now: datetime | None = None,
 ) -> int:
-    """Enter a process (`clock` or `worker`), with the token that its supervisor gave it; gives its id."""
+    """Enter a process (`clock` or `worker`), with the token that its supervisor gave it; gives its id.
+
+    One that `hears` wants to know of failures that nobody saw.
+    """
     row = session.run(
         "processes.register",
-        kind=kind, pid=pid, host=host, code_version=code_version, doing=doing, token=token, now=now,
+        kind=kind, pid=pid, host=host, code_version=code_version, doing=doing, token=token, hears=hears, now=now,
     ).fetchone()  # fmt: skip
     assert row is not None
     return int(row[0])

@@ -25,6 +25,7 @@ from pqclock.tasks.options import (
     check_batch,
     check_history,
     check_labels,
+    check_on_crash,
     check_priority,
     check_queue,
     check_retry,
@@ -64,6 +65,11 @@ class App:
     def tasks(self) -> Tasks:
         """The registered tasks by name, a read-only mapping; and list, pause and resume of published ones."""
         return Tasks(self._tasks, self._connections)
+
+    @property
+    def connections(self) -> Connections:
+        """The way to the database."""
+        return self._connections
 
     @property
     def jobs(self) -> Jobs:
@@ -115,6 +121,7 @@ class App:
         timeout: str | timedelta | None = None,
         slice: str | timedelta | None = None,
         history: str | None = None,
+        on_crash: str | None = None,
         **later: Any,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
@@ -134,6 +141,7 @@ class App:
         timeout: str | timedelta | None = None,
         slice: str | timedelta | None = None,
         history: str | None = None,
+        on_crash: str | None = None,
         batch: int | None = None,
         batch_wait: str | timedelta | None = None,
         **later: Any,
@@ -147,7 +155,8 @@ class App:
         A run that is longer than `timeout` is interrupted, and has failed. A generator gives its place back to others
         at the first checkpoint after `slice`. With `batch` one call gets a list of up to so many jobs, for which it waits
         `batch_wait`; it returns the exceptions of those that failed, by job id, or None. Of the jobs that have ended,
-        `history` keeps "all", "failures" or "none".
+        `history` keeps "all", "failures" or "none". A job whose worker died runs again, or is held for a person with
+        `on_crash="hold"`.
         """
         what = f"task {check_task_name(name)!r}"
         refuse_later(what, later)
@@ -160,6 +169,7 @@ class App:
             check_seconds("slice", slice, what),
             check_history(history, what),
             *check_batch(batch, batch_wait, what),
+            check_on_crash(on_crash, what),
         )
 
         def register(function: Callable[..., Any]) -> Task[..., Any]:

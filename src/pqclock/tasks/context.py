@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pqclock.errors import ArgumentError, LeaseLost
+from pqclock.tasks.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from pqclock.tasks.connections import Connections
 
 log = logging.getLogger("pqclock.job")
 
@@ -24,6 +30,8 @@ class Dialogue:
         self.heard = False
         self.wanted_back = False
         self.on_progress: Callable[[int | None, int | None], None] | None = None
+        self.step: Callable[[Checkpoint, Any], tuple[str, dict[str, Any], Any]] | None = None
+        self.connections: Connections | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -71,6 +79,39 @@ class CurrentJob:
         """Tell how far it has come, for listings; written every few seconds at most."""
         if self._dialogue.on_progress is not None:
             self._dialogue.on_progress(done, total)
+
+    def checkpoint(self, cursor: Any, done: int | None = None, total: int | None = None, *, conn: Any) -> None:
+        """Write a checkpoint in the transaction of `conn`, together with the work that it stands for: neither is
+        repeated. A bare `yield` after the commit is where the job may be interrupted then.
+
+        `conn` is whatever an enqueue takes. Raises LeaseLost when the job is not this worker's any more.
+        """
+        statement, params, conn = self._step(Checkpoint(cursor, done, total), conn)
+        assert self._dialogue.connections is not None
+        self._check_lease(self._dialogue.connections.run(statement, params, conn))
+
+    async def checkpoint_async(
+        self, cursor: Any, done: int | None = None, total: int | None = None, *, conn: Any
+    ) -> None:
+        """The same, on an event loop."""
+        statement, params, conn = self._step(Checkpoint(cursor, done, total), conn)
+        assert self._dialogue.connections is not None
+        self._check_lease(await self._dialogue.connections.run_async(statement, params, conn))
+
+    def _step(self, point: Checkpoint, conn: Any) -> tuple[str, dict[str, Any], Any]:
+        if self._dialogue.step is None:
+            raise LeaseLost(f"job {self.id} does not run on a worker: there is no checkpoint to write")
+        if conn is None:
+            raise ArgumentError(
+                "checkpoint(conn=None) has no transaction: pass its connection, or yield Checkpoint(...)"
+            )
+        return self._dialogue.step(point, conn)
+
+    def _check_lease(self, rows: Sequence[object]) -> None:
+        if not rows:
+            raise LeaseLost(
+                f"job {self.id} belongs to another worker by now, or has ended: roll back what this run did"
+            )
 
     def log(self, message: str, *args: object, level: int = logging.INFO) -> None:
         """Log a line of this job: its id, task and attempt travel with it."""

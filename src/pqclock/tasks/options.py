@@ -21,7 +21,7 @@ MAX_BATCH = 10_000
 # Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
 NOT_YET = frozenset(
     (
-        *("executor", "on_crash"),
+        *("executor",),
         *("after",),
     )
 )
@@ -40,6 +40,7 @@ class TaskOptions:
     history: str | None = None
     batch: int | None = None
     batch_wait: float = 0.0
+    on_crash: str | None = None
 
 
 def refuse_later(what: str, given: Mapping[str, object]) -> None:
@@ -129,6 +130,15 @@ def check_history(history: str | None, what: str) -> str | None:
     if history is not None and history not in HISTORIES:
         raise ArgumentError(f"{what}: history {history!r:.60} must be one of {', '.join(HISTORIES)}")
     return history
+
+
+def check_on_crash(on_crash: str | None, what: str) -> str | None:
+    """What becomes of a job whose worker died, or ArgumentError."""
+    if on_crash not in (None, "retry", "hold"):
+        raise ArgumentError(
+            f"{what}: on_crash {on_crash!r:.60} must be retry, or hold: until a person has looked at it"
+        )
+    return on_crash
 
 
 def check_batch(batch: int | None, wait: str | timedelta | None, what: str) -> tuple[int | None, float]:

@@ -22,11 +22,12 @@ BEAT_EVERY = 5.0
 class Presence:
     """Beats when it is time to, and registers when there is no row to beat on."""
 
-    def __init__(self, url: str, schema: str, doing: str, clock: DatabaseClock) -> None:
+    def __init__(self, url: str, schema: str, doing: str, clock: DatabaseClock, *, hears: bool = False) -> None:
         self._url = url
         self._schema = schema
         self._doing = doing
         self._clock = clock
+        self._hears = hears
         self.process_id: int | None = None
         self.next_beat = 0.0
 
@@ -54,7 +55,7 @@ class Presence:
             log.warning("this worker was declared dead: jobs that it still runs were given to others")
         self.process_id = processes.register(
             session, "worker", pid=os.getpid(), host=socket.gethostname(), code_version=__version__, doing=self._doing,
-            token=os.environ.get(processes.TOKEN_VARIABLE),
+            token=os.environ.get(processes.TOKEN_VARIABLE), hears=self._hears,
         )  # fmt: skip
         log.info("worker %s works %s", self.process_id, self._doing, extra={"worker_id": self.process_id})
 

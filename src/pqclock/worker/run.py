@@ -63,7 +63,11 @@ class Run:
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._coroutine: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        # Its checkpoints are written in its own transactions: nobody else knows which of them are committed.
+        self._writes_itself = False
         dialogue.on_progress = self._progress
+        dialogue.step = self._step
+        dialogue.connections = task.app.connections
         self.known = self._known()
 
     def now(self) -> datetime:
@@ -83,7 +87,7 @@ class Run:
 
     def checkpoint(self) -> str | None:
         """How far it has come, to be written with its outcome; None where it has not moved."""
-        return self.reached.text() if self._moved else None
+        return self.reached.text() if self._moved and not self._writes_itself else None
 
     def enter(self) -> None:
         """The handler begins, on this thread or as the coroutine that calls."""
@@ -148,10 +152,22 @@ class Run:
     def _move(self, reached: Reached) -> None:
         self.reached, self._moved = reached, True
 
+    def _step(self, point: Checkpoint, conn: Any) -> tuple[str, dict[str, Any], Any]:
+        """The statement that writes a checkpoint in the handler's own transaction."""
+        self._writes_itself = True
+        reached = self.reached.at(point, self._spent(), self.job.task)
+        return (
+            "jobs.checkpoint_within",
+            {"id": self.job.id, "lease": self.job.lease, "checkpoint": reached.text()},
+            conn,
+        )
+
     def _spent(self) -> float:
         return self._spent_before + time.monotonic() - self.began
 
     def _save_if_due(self) -> None:
+        if self._writes_itself:
+            return
         if self._moved and time.monotonic() - self._saved_at >= SAVE_EVERY:
             self._saved_at = time.monotonic()
             self._save(self.job, self.reached.text())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from pqclock.loop import DatabaseClock
 from pqclock.rules.job import Outcome
-from pqclock.store.jobs import ClaimedJob
+from pqclock.store.jobs import ClaimedJob, Unreported
 from pqclock.tasks.app import App
+from pqclock.tasks.hooks import Failure
 from pqclock.tasks.signals import Cancelled, Interruption, Timeout
 from pqclock.tasks.task import Task
 from pqclock.worker import execution, outcomes
@@ -92,6 +94,15 @@ class Runs:
             checkpoint=holding.run.checkpoint() if holding.run else None,
         )  # fmt: skip
         self._finisher.put(outcome)
+
+    def tell(self, failures: Sequence[Unreported]) -> None:
+        """Tell reports of failures that happened elsewhere."""
+        for found in failures:
+            failure = Failure(
+                found.job_id, found.task, found.reason, found.message, found.attempt,
+                retry_in=timedelta(0) if found.retried else None,
+            )  # fmt: skip
+            self._app.hooks.tell(failure)
 
     def cancel_all(self) -> None:
         """Cancel every coroutine that runs."""

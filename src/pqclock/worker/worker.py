@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from threading import Thread
 
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
@@ -31,6 +32,7 @@ POLL_EVERY = 2.0
 RETRY_LIMIT = 5.0
 FLUSH_WITHIN = 5.0
 STAND_IN_SLICE = 1_000
+HEAR_LIMIT = 100
 
 
 class Worker:
@@ -50,7 +52,8 @@ class Worker:
         self._claims = Claims(self._pools, single, self._clock)
         self._held = Held()
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
-        self._presence = Presence(url, schema, ";".join(str(pool) for pool in pools), self._clock)
+        doing = ";".join(str(pool) for pool in pools)
+        self._presence = Presence(url, schema, doing, self._clock, hears=bool(app.hooks.reports))
         self._wakeup = Wakeup()
         self._runs = Runs(app, self._held, self._finisher, self._clock, self._released)
         # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
@@ -136,6 +139,15 @@ class Worker:
         self._next_poll = time.monotonic() + POLL_EVERY * random.uniform(0.8, 1.0)  # noqa: S311
         self._claims.look_everywhere()
         self._stand_in_if_needed(session)
+        self._hear_failures(session)
+
+    def _hear_failures(self, session: Session) -> None:
+        """Tell the app's reports of failures that no worker saw; elsewhere, since a report may take its time."""
+        if not self._app.hooks.reports:
+            return
+        failures = jobs.hear_failures(session, list(self._app.tasks), HEAR_LIMIT)
+        if failures:
+            Thread(target=self._runs.tell, args=[failures], name="pqclock-reports", daemon=True).start()
 
     def _stand_in_if_needed(self, session: Session) -> None:
         """Do what cannot wait while no clock leads. Silence is death only to one that has listened for a lease."""

@@ -37,6 +37,7 @@ CREATE TABLE {schema}.job (
     crashes       smallint NOT NULL DEFAULT 0,
     held          boolean NOT NULL DEFAULT false,
     watched       boolean NOT NULL DEFAULT false,
+    review        boolean NOT NULL DEFAULT false,
     queue         text NOT NULL,
     task          text NOT NULL,
     args          jsonb NOT NULL,
@@ -53,7 +54,8 @@ CREATE TABLE {schema}.job (
     CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
     CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
     CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
-    CONSTRAINT held_waits_for_its_schedule CHECK (NOT held OR (state = 'scheduled' AND watched)),
+    CONSTRAINT held_waits_for_something CHECK (NOT held OR (state = 'scheduled' AND (watched OR review))),
+    CONSTRAINT review_is_held CHECK (held OR NOT review),
     CONSTRAINT watched_by_its_schedule CHECK (NOT watched OR schedule_id IS NOT NULL),
     CONSTRAINT tick_has_a_schedule CHECK (tick IS NULL OR schedule_id IS NOT NULL),
     CONSTRAINT gated_has_a_lane CHECK ((lane IS NULL) = (gates IS NULL) AND (lane IS NULL) = (units IS NULL)),
@@ -88,6 +90,7 @@ CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE watched;
 CREATE INDEX job_rescue ON {schema}.job (worker_id) WHERE state = 'running';
 CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NULL AND state <> 'running';
 
+COMMENT ON COLUMN {schema}.job.review IS 'its worker died while it ran: held until a person has looked at what it did';
 COMMENT ON COLUMN {schema}.job.gates IS 'the gates that it passes, in order; null for a job that passes none';
 COMMENT ON COLUMN {schema}.job.lane IS 'hash of queue, task, gates and units: what waits for the same waits together';
 COMMENT ON COLUMN {schema}.job.run_options IS 'timeout (seconds) and history, where call or schedule say other than the task';
@@ -119,6 +122,20 @@ CREATE TABLE {schema}.job_history (
     worker_id     bigint,
     CONSTRAINT history_is_terminal CHECK (state IN ('succeeded', 'failed', 'cancelled', 'discarded'))
 ) PARTITION BY LIST (state);
+
+-- Failures that no worker has seen, for the reports of workers that want to hear of them.
+CREATE TABLE {schema}.unreported (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job_id        bigint NOT NULL,
+    task          text NOT NULL,
+    attempt       smallint NOT NULL,
+    reason        text NOT NULL,
+    message       text NOT NULL,
+    retried       boolean NOT NULL,
+    noted_at      timestamptz NOT NULL,
+    CONSTRAINT reason_is_known CHECK (reason IN ('crashed', 'expired'))
+);
+CREATE INDEX unreported_of_task ON {schema}.unreported (task, id);
 
 CREATE TABLE {schema}.attempt (
     job_id        bigint NOT NULL,
