@@ -56,7 +56,7 @@ def test_any_other_name_is_refused(name: Any) -> None:
         ({"unique": Unique("{nobody}")}, "unique key '{nobody}' names {nobody}, but the task has no such argument"),
         ({"unique": "x"}, "unique 'x' must be a pqclock.Unique"),
         ({"units": 0}, "units 0 must be a whole number from 1"),
-        ({"executor": "process"}, "the option 'executor' is not supported yet"),
+        ({"after": [1]}, "the option 'after' is not supported yet"),
     ],
 )
 def test_a_wrong_option_is_named_with_the_task_and_its_value(options: dict[str, Any], message: str) -> None:

@@ -23,15 +23,18 @@ ROLE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application
 class Bench:
     """An app whose jobs one worker runs, as long as the test lasts."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, app: App | None = None, place: str | None = None) -> None:
         self.database = database
-        self.app = App(database.url)
+        self.app = app or App(database.url)
+        self._place = place
         self.raised: BaseException | None = None
         self._threads: list[tuple[Worker, threading.Thread]] = []
 
     def start(self, pools: str = "*:2", stop_timeout: float = 1.0, *, wait: bool = True) -> Worker:
         """Start a worker, and wait until it is there."""
-        worker = Worker(self.app, self.database.url, "pqclock", parse_pools(pools), timedelta(seconds=stop_timeout))
+        worker = Worker(
+            self.app, self.database.url, "pqclock", parse_pools(pools), timedelta(seconds=stop_timeout), self._place
+        )
         thread = threading.Thread(target=self._run, args=[worker])
         self._threads.append((worker, thread))
         thread.start()

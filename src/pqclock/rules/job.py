@@ -35,10 +35,11 @@ MOVES: dict[str, dict[str, str]] = {
 class Outcome:
     """What one claim of a job came to: decided by the worker, written by the store.
 
-    `state` is the state that follows; `outcome` names the attempt's row, None when the handler never began and there is
-    none. `charged` says whether the attempt counts. `delay` is in seconds, for `scheduled` alone. `checkpoint` is how far
-    it came, as JSON text; `kept` says whether history and attempt get a row. For the gates: `gated` when the job passed
-    some, the names of the exception's classes, and the gate that is to be closed for so many seconds.
+    `state` is the state that follows, `held` being `scheduled` until a person has looked; `outcome` names the attempt's
+    row, None when the handler never began and there is none. `charged` says whether the attempt counts, `crashed` whether
+    its process died. `delay` is in seconds, for `scheduled` alone. `checkpoint` is how far it came, as JSON text; `kept`
+    says whether history and attempt get a row. For the gates: `gated` when the job passed some, the names of the
+    exception's classes, and the gate that is to be closed for so many seconds.
     """
 
     job_id: int
@@ -59,3 +60,4 @@ class Outcome:
     cools_for: float = 0.0
     checkpoint: str | None = None
     kept: bool = True
+    crashed: bool = False

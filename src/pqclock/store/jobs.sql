@@ -261,12 +261,12 @@ outcome AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (
         id bigint, lease bigint, state text, outcome text, charged boolean, delay double precision, result jsonb,
         error_type text, error text, traceback text, started_at timestamptz, finished_at timestamptz,
-        checkpoint jsonb, kept boolean
+        checkpoint jsonb, kept boolean, crashed boolean
     )
 ),
 ended AS (
     DELETE FROM {schema}.job AS j USING outcome AS o
-    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state NOT IN ('scheduled', 'ready')
+    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state NOT IN ('scheduled', 'ready', 'held')
     RETURNING j.*
 ),
 history AS (
@@ -281,16 +281,17 @@ history AS (
 ),
 again AS (
     UPDATE {schema}.job AS j
-    SET state = (CASE WHEN o.delay > 0 THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
+    SET state = (CASE WHEN o.delay > 0 OR o.state = 'held' THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
         run_at = CASE WHEN o.delay > 0 THEN m.now + make_interval(secs => o.delay) ELSE j.run_at END,
-        ready_seq = CASE WHEN o.delay > 0 THEN NULL ELSE nextval('{schema}.ready_seq') END,
+        ready_seq = CASE WHEN o.delay > 0 OR o.state = 'held' THEN NULL ELSE nextval('{schema}.ready_seq') END,
+        held = o.state = 'held', review = o.state = 'held', crashes = j.crashes + CASE WHEN o.crashed THEN 1 ELSE 0 END,
         attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
         error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL,
         granted = NULL, checkpoint = coalesce(o.checkpoint, j.checkpoint),
         -- Only what has not begun can expire.
         expires_at = CASE WHEN o.outcome IS NULL THEN j.expires_at END
     FROM outcome AS o, moment AS m
-    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('scheduled', 'ready')
+    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('scheduled', 'ready', 'held')
     RETURNING j.*, j.attempt + CASE WHEN o.charged THEN 0 ELSE 1 END AS ran_as
 ),
 freed AS (
@@ -317,7 +318,7 @@ woken AS MATERIALIZED (
         SELECT DISTINCT CASE WHEN g.state <> 'ready' THEN 'clock'
                              WHEN g.lane IS NULL THEN 'ready ' || g.queue ELSE 'gated ' || g.queue END AS wake
         FROM again AS g CROSS JOIN moment AS m
-        WHERE g.state = 'ready' OR g.run_at < m.now + interval '3 seconds'
+        WHERE g.state = 'ready' OR NOT g.held AND g.run_at < m.now + interval '3 seconds'
         UNION
         SELECT 'release' FROM ended AS e
         WHERE e.watched

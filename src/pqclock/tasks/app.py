@@ -122,6 +122,7 @@ class App:
         slice: str | timedelta | None = None,
         history: str | None = None,
         on_crash: str | None = None,
+        executor: str | None = None,
         **later: Any,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
@@ -142,6 +143,7 @@ class App:
         slice: str | timedelta | None = None,
         history: str | None = None,
         on_crash: str | None = None,
+        executor: str | None = None,
         batch: int | None = None,
         batch_wait: str | timedelta | None = None,
         **later: Any,
@@ -156,7 +158,7 @@ class App:
         at the first checkpoint after `slice`. With `batch` one call gets a list of up to so many jobs, for which it waits
         `batch_wait`; it returns the exceptions of those that failed, by job id, or None. Of the jobs that have ended,
         `history` keeps "all", "failures" or "none". A job whose worker died runs again, or is held for a person with
-        `on_crash="hold"`.
+        `on_crash="hold"`. With `executor="process"` it runs in a child process of the worker, which a timeout can kill.
         """
         what = f"task {check_task_name(name)!r}"
         refuse_later(what, later)
@@ -170,6 +172,7 @@ class App:
             check_history(history, what),
             *check_batch(batch, batch_wait, what),
             check_on_crash(on_crash, what),
+            executor,
         )
 
         def register(function: Callable[..., Any]) -> Task[..., Any]:

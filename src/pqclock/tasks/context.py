@@ -29,6 +29,8 @@ class Dialogue:
         self._cancelled = threading.Event()
         self.heard = False
         self.wanted_back = False
+        # Passes on what is said to a handler in another process.
+        self.elsewhere: Callable[[str], None] | None = None
         self.on_progress: Callable[[int | None, int | None], None] | None = None
         self.step: Callable[[Checkpoint, Any], tuple[str, dict[str, Any], Any]] | None = None
         self.connections: Connections | None = None
@@ -41,6 +43,14 @@ class Dialogue:
     def cancel(self) -> None:
         """Tell the handler that it may end."""
         self._cancelled.set()
+        if self.elsewhere is not None:
+            self.elsewhere("cancel")
+
+    def want_back(self) -> None:
+        """Have the job go back at its next checkpoint."""
+        self.wanted_back = True
+        if self.elsewhere is not None:
+            self.elsewhere("want back")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,7 @@ MAX_LABEL = 64
 MAX_BATCH = 10_000
 
 # Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
-NOT_YET = frozenset(
-    (
-        *("executor",),
-        *("after",),
-    )
-)
+NOT_YET = frozenset((*("after",),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,7 @@ class TaskOptions:
     batch: int | None = None
     batch_wait: float = 0.0
     on_crash: str | None = None
+    executor: str | None = None
 
 
 def refuse_later(what: str, given: Mapping[str, object]) -> None:
@@ -130,6 +126,17 @@ def check_history(history: str | None, what: str) -> str | None:
     if history is not None and history not in HISTORIES:
         raise ArgumentError(f"{what}: history {history!r:.60} must be one of {', '.join(HISTORIES)}")
     return history
+
+
+def check_executor(executor: str | None, is_async: bool, what: str) -> str | None:
+    """Where the handler runs, or ArgumentError."""
+    if executor not in (None, "thread", "process"):
+        raise ArgumentError(f"{what}: executor {executor!r:.60} must be thread or process")
+    if executor == "process" and is_async:
+        raise ArgumentError(
+            f"{what}: executor 'process' is for plain functions: async ones run on the event loop, batches on threads"
+        )
+    return executor
 
 
 def check_on_crash(on_crash: str | None, what: str) -> str | None:

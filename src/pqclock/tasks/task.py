@@ -15,6 +15,7 @@ from pqclock.store.jobs import NewJob
 from pqclock.tasks.entrance import argument_defaults, entrance_options
 from pqclock.tasks.options import (
     TaskOptions,
+    check_executor,
     check_labels,
     check_max_attempts,
     check_priority,
@@ -74,6 +75,7 @@ class Task(Generic[P, R]):
         self.options = options
         self.is_iteration = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        check_executor(options.executor, self.is_async or options.batch is not None, f"task {name!r}")
         self.signature = _signature(name, function)
         if options.batch is not None:
             self.signature = _of_batch(name, self.signature, self.is_iteration)

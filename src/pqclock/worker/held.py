@@ -76,7 +76,7 @@ class Held:
         with self._lock:
             for job_id, holding in self._holdings.items():
                 if job_ids is None or job_id in job_ids:
-                    holding.dialogue.wanted_back = True
+                    holding.dialogue.want_back()
 
     def interruptible(self) -> list[int]:
         """The jobs that have begun and pass checkpoints."""

@@ -62,6 +62,8 @@ class Run:
         self._moved = False
         self._lock = threading.Lock()
         self._thread: int | None = None
+        self._say: Callable[[dict[str, Any]], None] | None = None
+        self.kill: Callable[[], None] | None = None
         self._coroutine: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
         # Its checkpoints are written in its own transactions: nobody else knows which of them are committed.
         self._writes_itself = False
@@ -100,12 +102,32 @@ class Run:
             assert coroutine is not None
             self._coroutine = (loop, coroutine)
 
+    def attach(self, say: Callable[[dict[str, Any]], None], kill: Callable[[], None]) -> None:
+        """The handler runs in another process, to which `say` sends messages, and which `kill` ends."""
+        with self._lock:
+            self._say, self.kill = say, kill
+            self.dialogue.elsewhere = self._pass_on
+            if self.dialogue.cancelled:
+                self._pass_on("cancel")
+            if self.dialogue.wanted_back:
+                self._pass_on("want back")
+            if self.interruption is not None:
+                self._pass_on(self.interruption.__name__)
+
+    def saved(self, checkpoint: str) -> None:
+        """Its process tells how far it has come."""
+        self._save(self.job, checkpoint)
+
+    def _pass_on(self, word: str) -> None:
+        if self._say is not None:
+            self._say({"word": word, "for": self.job.lease})
+
     def leave(self) -> None:
         """The handler has ended: what was to interrupt it comes too late."""
         with self._lock:
             if self._thread is not None and self.interruption is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
-            self._thread = self._coroutine = None
+            self._thread = self._coroutine = self._say = self.kill = None
 
     def interrupt(self, kind: type[Interruption]) -> None:
         """Raise `kind` in the handler: at its next line of Python, or where it awaits. Once is enough."""
@@ -113,7 +135,9 @@ class Run:
             if self.interruption is not None:
                 return
             self.interruption = kind
-            if self._thread is not None:
+            if self._say is not None:
+                self._pass_on(kind.__name__)
+            elif self._thread is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(kind))
             elif self._coroutine is not None:
                 loop, coroutine = self._coroutine

@@ -16,6 +16,7 @@ from pqclock.tasks.hooks import Failure
 from pqclock.tasks.signals import Cancelled, Interruption, Timeout
 from pqclock.tasks.task import Task
 from pqclock.worker import execution, outcomes
+from pqclock.worker.children import Children, Crashed, crashed, is_suspect
 from pqclock.worker.deadlines import Deadline, Deadlines
 from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
@@ -30,10 +31,16 @@ INTERRUPT_CANCELLED_AFTER = 10.0
 
 
 class Runs:
-    """Begins and ends runs; `released` is called when an executor is free again."""
+    """Begins and ends runs; `released` is called when an executor is free again. At `place` child processes find the app."""
 
     def __init__(
-        self, app: App, held: Held, finisher: Finisher, clock: DatabaseClock, released: Callable[[WorkingPool], None]
+        self,
+        app: App,
+        place: str | None,
+        held: Held,
+        finisher: Finisher,
+        clock: DatabaseClock,
+        released: Callable[[WorkingPool], None],
     ) -> None:
         self._app = app
         self._held = held
@@ -41,6 +48,7 @@ class Runs:
         self._clock = clock
         self._released = released
         self._event_loop = EventLoop()
+        self._children = Children(place, clock)
         self._deadlines = Deadlines()
 
     def begin(self, job: ClaimedJob, pool: WorkingPool) -> None:
@@ -48,7 +56,9 @@ class Runs:
         task, seat = self._app.tasks[job.task], pool.occupy()
         self._held.add(job)
         try:
-            if task.is_async:
+            if self._children.possible and (task.options.executor == "process" or is_suspect(job)):
+                pool.threads.submit(self._run_in_child, task, job, seat)
+            elif task.is_async:
                 self._event_loop.submit(self._run_async(task, job, seat))
             else:
                 pool.threads.submit(self._run, task, job, seat)
@@ -62,8 +72,10 @@ class Runs:
     def begin_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
         """Give jobs of a batch task, which are held already, to one executor, whose seat is taken already."""
         try:
-            if task.is_async:
+            if task.is_async and not self._suspects(batch):
                 self._event_loop.submit(self._run_batch_async(task, batch, seat))
+            elif task.is_async:
+                seat.pool.threads.submit(self._run_batch_apart, task, batch, seat)
             else:
                 seat.pool.threads.submit(self._run_batch, task, batch, seat)
         except Exception:
@@ -105,8 +117,9 @@ class Runs:
             self._app.hooks.tell(failure)
 
     def cancel_all(self) -> None:
-        """Cancel every coroutine that runs."""
+        """Cancel every coroutine that runs, and end every child process."""
         self._event_loop.cancel_all()
+        self._children.close()
 
     def stop(self) -> None:
         """End the threads of this."""
@@ -122,6 +135,49 @@ class Runs:
         finally:
             self._release(seat)
 
+    def _run_in_child(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
+        """The thread waits for a child process, in which the handler runs, and the reports hear of its failure."""
+        try:
+            self._run_alone(task, job)
+        finally:
+            self._release(seat)
+
+    def _run_alone(self, task: Task[..., Any], job: ClaimedJob) -> None:
+        try:
+            child = self._children.take()
+        except Crashed as error:
+            run = self._begun(task, job)
+            if run is not None:
+                self._crash(run, crashed(run, f"its process could not begin, and ended {error}", self._clock), None)
+            return
+        run = self._begun(task, job)
+        if run is None:
+            self._children.put_back(child)
+            return
+        deadline = self._watch(run)
+        outcome = self._children.run(run, child)
+        if outcome.crashed:
+            self._crash(run, outcome, deadline)
+        else:
+            self._end(run, outcome, None, deadline)
+
+    def _suspects(self, batch: Sequence[ClaimedJob]) -> list[ClaimedJob]:
+        """Jobs that nobody else is to share a process with."""
+        return [job for job in batch if self._children.possible and is_suspect(job)]
+
+    def _unsuspected(self, batch: Sequence[ClaimedJob]) -> list[ClaimedJob]:
+        return [job for job in batch if not (self._children.possible and is_suspect(job))]
+
+    def _crash(self, run: Run, outcome: Outcome, deadline: Deadline | None) -> None:
+        if not self._end(run, outcome, None, deadline):
+            return
+        log.warning("job %s (%s) %s", run.job.id, run.job.task, outcome.error, extra={"job_id": run.job.id})
+        retry_in = timedelta(0) if outcome.state == "ready" else None
+        failure = Failure(
+            run.job.id, run.job.task, "crashed", outcome.error or "", run.job.attempt, job=run.known, retry_in=retry_in
+        )
+        self._app.hooks.tell(failure)
+
     async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
         try:
             run = self._begun(task, job)
@@ -133,12 +189,22 @@ class Runs:
 
     def _run_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
         try:
-            runs = self._begun_batch(task, batch)
+            for suspect in self._suspects(batch):
+                self._run_alone(task, suspect)
+            runs = self._begun_batch(task, self._unsuspected(batch))
             if runs:
                 deadline = self._watch(runs[0], runs)
                 self._end_batch(runs, execution.run_batch_here(runs, self._app.hooks.around), deadline)
         finally:
             self._release(seat)
+
+    def _run_batch_apart(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
+        """An asynchronous batch with jobs under suspicion: these go first, each in a child, then the others together."""
+        try:
+            for suspect in self._suspects(batch):
+                self._run_alone(task, suspect)
+        finally:
+            self._event_loop.submit(self._run_batch_async(task, self._unsuspected(batch), seat))
 
     async def _run_batch_async(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
         try:
@@ -184,6 +250,8 @@ class Runs:
         """Its job ends, or is tried again, while the handler goes on: what it comes to is refused."""
         error = outcomes.interrupted(run)
         outcome = outcomes.failed(run, error)
+        if run.kill is not None:
+            run.kill()
         if self._held.end(run.job):
             log.error(
                 "job %s (%s) does not end although it was interrupted: its executor is taken until it does",
@@ -191,12 +259,14 @@ class Runs:
             )  # fmt: skip
             self._hand_over(run, outcome, error)
 
-    def _end(self, run: Run, outcome: Outcome, error: BaseException | None, deadline: Deadline | None) -> None:
-        """Hand the outcome over and tell of it, unless the job was taken back before."""
+    def _end(self, run: Run, outcome: Outcome, error: BaseException | None, deadline: Deadline | None) -> bool:
+        """Hand the outcome over and tell of it, unless the job was taken back before: False then."""
         if deadline is not None:
             deadline.call_off()
-        if self._held.end(run.job):
-            self._hand_over(run, outcome, error)
+        if not self._held.end(run.job):
+            return False
+        self._hand_over(run, outcome, error)
+        return True
 
     def _hand_over(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
         self._finisher.put(outcome)

@@ -71,4 +71,4 @@ def worker_service(
         migrate.check_schema(session)
     finally:
         session.close()
-    return Worker(app, address.url, settings.schema, parse_pools(settings.queues), settings.stop_timeout)
+    return Worker(app, address.url, settings.schema, parse_pools(settings.queues), settings.stop_timeout, settings.app)

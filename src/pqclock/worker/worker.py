@@ -36,10 +36,16 @@ HEAR_LIMIT = 100
 
 
 class Worker:
-    """One worker: `run()` until `stop()`."""
+    """One worker: `run()` until `stop()`. Its child processes find the app at `place` (package.module:name)."""
 
     def __init__(
-        self, app: App, url: str, schema: str, pools: Sequence[Pool], stop_timeout: timedelta = timedelta(seconds=25)
+        self,
+        app: App,
+        url: str,
+        schema: str,
+        pools: Sequence[Pool],
+        stop_timeout: timedelta = timedelta(seconds=25),
+        place: str | None = None,
     ) -> None:
         self._app = app
         self._url = url
@@ -55,7 +61,7 @@ class Worker:
         doing = ";".join(str(pool) for pool in pools)
         self._presence = Presence(url, schema, doing, self._clock, hears=bool(app.hooks.reports))
         self._wakeup = Wakeup()
-        self._runs = Runs(app, self._held, self._finisher, self._clock, self._released)
+        self._runs = Runs(app, place, self._held, self._finisher, self._clock, self._released)
         # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
         self._stopping = False
         self._failures = 0

@@ -1,0 +1,115 @@
+"""A child process of a worker: it runs one job after the other, each as the worker tells it, and needs no database.
+
+Started as `python -m pqclock.worker.child APP READ WRITE`, the last two being the numbers of its ends of two pipes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from datetime import datetime
+from typing import IO, Any
+
+from pqclock.loop import DatabaseClock
+from pqclock.rules.job import Outcome
+from pqclock.store.jobs import ClaimedJob
+from pqclock.tasks.app import App
+from pqclock.tasks.context import Dialogue
+from pqclock.tasks.signals import Cancelled, Timeout
+from pqclock.worker import execution, outcomes, pipes
+from pqclock.worker.run import Run
+from pqclock.worker.service import load_app
+
+_INTERRUPTIONS = {kind.__name__: kind for kind in (Timeout, Cancelled)}
+
+
+class ChildProcess:
+    """The jobs of one child process, on its main thread; what is said meanwhile is heard on another one."""
+
+    def __init__(self, app: App, words: IO[bytes], answers: IO[bytes]) -> None:
+        self._app = app
+        self._words = words
+        self._answers = answers
+        self._sending = threading.Lock()
+        self._clock = DatabaseClock()
+        self._come = threading.Semaphore(0)
+        self._jobs: list[dict[str, Any]] = []
+        self._run: Run | None = None
+
+    def work(self) -> None:
+        """Run jobs until the worker is gone, which ends the process at once: its jobs are given to others then."""
+        threading.Thread(target=self._hear, name="pqclock-worker", daemon=True).start()
+        while True:
+            self._come.acquire()
+            self._answer(self._jobs.pop(0))
+
+    def _hear(self) -> None:
+        try:
+            while (message := pipes.receive(self._words)) is not None:
+                self._take(message)
+        finally:
+            os._exit(0)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        run = self._run
+        if "job" in message:
+            self._jobs.append(message)
+            self._come.release()
+        elif run is not None and message.get("for") == run.job.lease:
+            word = message["word"]
+            if word == "cancel":
+                run.dialogue.cancel()
+            elif word == "want back":
+                run.dialogue.want_back()
+            else:
+                run.interrupt(_INTERRUPTIONS[word])
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        job = pipes.read_job(message["job"])
+        moment = time.monotonic()
+        self._clock.read(datetime.fromisoformat(message["now"]), moment, moment)
+        task = self._app.tasks[job.task]
+        self._run = run = Run(task, job, Dialogue(), moment - message["ran"], self._clock, self._save)
+        outcome, error = self._ran(run)
+        self._run = None
+        self._say({"outcome": pipes.outcome_message(outcome)})
+        self._tell(run, outcome, error)
+
+    def _ran(self, run: Run) -> tuple[Outcome, BaseException | None]:
+        around = self._app.hooks.around
+        if run.task.options.batch is not None:
+            if run.task.is_async:
+                return asyncio.run(execution.run_batch_async([run], around))[0]
+            return execution.run_batch_here([run], around)[0]
+        return asyncio.run(execution.run_async(run, around)) if run.task.is_async else execution.run_here(run, around)
+
+    def _tell(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
+        failure = None if error is None else outcomes.failure(run, outcome, error)
+        if failure is not None:
+            self._app.hooks.tell(failure)
+
+    def _save(self, job: ClaimedJob, checkpoint: str) -> None:
+        self._say({"checkpoint": checkpoint, "for": job.lease})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        with self._sending:
+            pipes.send(self._answers, message)
+
+
+def main() -> None:
+    """The program of a child process."""
+    place, reading, writing = sys.argv[1:4]
+    # The worker says when to end: a signal of the terminal is meant for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    app = load_app(place)
+    with os.fdopen(int(reading), "rb") as words, os.fdopen(int(writing), "wb") as answers:
+        pipes.send(answers, {"pid": os.getpid()})
+        ChildProcess(app, words, answers).work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The child processes of a worker: for tasks that want one, and for jobs under suspicion of killing their process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from pqclock.loop import DatabaseClock
+from pqclock.rules.job import Outcome
+from pqclock.store.jobs import CRASH_LIMIT, ClaimedJob
+from pqclock.worker import pipes
+from pqclock.worker.run import Run
+
+log = logging.getLogger("pqclock.worker")
+
+
+class Crashed(Exception):
+    """The child process died, and how."""
+
+
+class Child:
+    """One child process. Its pipes are its own: what handlers print goes where the worker's prints go."""
+
+    def __init__(self, place: str) -> None:
+        words, to_child = os.pipe()
+        from_child, answers = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pqclock.worker.child", place, str(words), str(answers)], pass_fds=(words, answers),
+            )  # fmt: skip
+        except BaseException:
+            os.close(to_child)
+            os.close(from_child)
+            raise
+        finally:
+            os.close(words)
+            os.close(answers)
+        self._words = os.fdopen(to_child, "wb")
+        self._answers = os.fdopen(from_child, "rb")
+        self._sending = threading.Lock()
+
+    @property
+    def alive(self) -> bool:
+        """False once the process has ended."""
+        return self._process.poll() is None
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send a message; one that died meanwhile does not hear it."""
+        with self._sending, suppress(OSError, ValueError):
+            pipes.send(self._words, message)
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for a message. Raises Crashed at the end of the process."""
+        try:
+            message = pipes.receive(self._answers)
+        except (OSError, ValueError):
+            message = None
+        if message is not None:
+            return message
+        self._process.kill()
+        status = self._process.wait()
+        raise Crashed(f"by signal {-status}" if status < 0 else f"with exit code {status}")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End it and forget it."""
+        self._process.kill()
+        self._process.wait()
+        with self._sending, suppress(OSError):
+            self._words.close()
+        with suppress(OSError):
+            self._answers.close()
+
+
+class Children:
+    """As many children as run jobs at the same time; idle ones are used again. `place` is where the app is found."""
+
+    def __init__(self, place: str | None, clock: DatabaseClock) -> None:
+        self._place = place
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._idle: list[Child] = []
+        self._all: set[Child] = set()
+        self._closed = False
+
+    @property
+    def possible(self) -> bool:
+        """False where no child could find the app: it was made in this process."""
+        return self._place is not None
+
+    def take(self) -> Child:
+        """An idle child, else a new one. Raises Crashed when it does not come to life."""
+        with self._lock:
+            while self._idle:
+                child = self._idle.pop()
+                if child.alive:
+                    return child
+                self._all.discard(child)
+                child.close()
+            if self._closed:
+                raise Crashed("since the worker stops")
+            assert self._place is not None
+            child = Child(self._place)
+            self._all.add(child)
+        try:
+            child.hear()
+        except Crashed:
+            self._forget(child)
+            raise
+        return child
+
+    def run(self, run: Run, child: Child) -> Outcome:
+        """Run a job in a child to its end, on the thread that calls; a child that dies is an outcome too."""
+        try:
+            run.attach(child.say, child.kill)
+            ran = time.monotonic() - run.began
+            child.say({"job": pipes.job_message(run.job), "now": self._clock.now().isoformat(), "ran": ran})
+            while "outcome" not in (answer := child.hear()):
+                run.saved(answer["checkpoint"])
+        except Crashed as error:
+            self._forget(child)
+            return crashed(run, f"its process died while it ran, {error}", self._clock)
+        finally:
+            run.leave()
+        self.put_back(child)
+        return pipes.read_outcome(answer["outcome"])
+
+    def put_back(self, child: Child) -> None:
+        """It is idle: the next job may have it."""
+        with self._lock:
+            if not self._closed:
+                self._idle.append(child)
+                return
+        self._forget(child)
+
+    def _forget(self, child: Child) -> None:
+        with self._lock:
+            self._all.discard(child)
+        child.close()
+
+    def close(self) -> None:
+        """End all of them, also those that run jobs."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            busy = self._all.difference(idle)
+        for child in idle:
+            self._forget(child)
+        for child in busy:
+            # Whoever waits for its answer sees its end, and forgets it.
+            child.kill()
+
+
+def crashed(run: Run, how: str, clock: DatabaseClock) -> Outcome:
+    """What a job came to whose child process died: as when its worker does."""
+    job = run.job
+    last = job.crashes + 1 >= CRASH_LIMIT
+    if run.task.options.on_crash == "hold":
+        state, error = "held", f"crashed: {how}, and it is held until a person has looked at it"
+    elif last:
+        state, error = "failed", f"crashed: {how}, and that was the last of {CRASH_LIMIT} times"
+    else:
+        state, error = "ready", f"crashed: {how}"
+    return Outcome(
+        job.id, job.lease, state, "crashed", charged=state == "failed", error_type="Crashed", error=error,
+        started_at=run.started_at, finished_at=clock.now(), gated=job.gated, error_names=("Crashed",), crashed=True,
+    )  # fmt: skip
+
+
+def is_suspect(job: ClaimedJob) -> bool:
+    """True when a process has died while it ran this job: nobody else is to share its process any more."""
+    return job.crashes > 0
