@@ -263,3 +263,28 @@ def test_a_checkpoint_of_a_job_that_was_lost_undoes_the_work(bench: Bench, conn:
     job_id = bench.put("t")
     eventually(lambda: bool(seen))
     assert seen == [f"job {job_id} belongs to another worker by now, or has ended: roll back what this run did"]
+
+
+@pytest.mark.parametrize("kind", ["queue", "task", "label"])
+def test_a_pause_gives_it_back_and_its_end_lets_it_go_on(bench: Bench, kind: str) -> None:
+    steps: list[int] = []
+    enough = threading.Event()
+
+    @bench.app.task("t", queue="q", labels=["l"])
+    def handler(cursor: int = 0) -> Iterator[Checkpoint]:
+        while not enough.is_set():
+            cursor += 1
+            steps.append(cursor)
+            yield Checkpoint(cursor, done=cursor)
+            enough.wait(0.01)
+
+    bench.start("*:1")
+    handle = handler.enqueue()
+    eventually(lambda: bool(steps))
+    verbs = {"queue": bench.app.queues, "task": bench.app.tasks, "label": bench.app.labels}[kind]
+    verbs.pause({"queue": "q", "task": "t", "label": "l"}[kind])
+    eventually(lambda: bench.state(handle.id) == "ready", 10)
+    enough.set()
+    assert bench.attempts(handle.id) == ["interrupted"]
+    verbs.resume({"queue": "q", "task": "t", "label": "l"}[kind])
+    bench.comes_to(handle.id, "succeeded", within=10)

@@ -10,13 +10,14 @@ from pqclock.cli.lazy import DefaultGroup
 from pqclock.cli.moments import moment
 from pqclock.cli.options import TEXT, Asked, asking, paging
 from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
+from pqclock.cli.progress import progress_words
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import UnknownJob
 from pqclock.rules.job import LIVE, TERMINAL
 from pqclock.store import listings
 from pqclock.store.listing_rows import AttemptRow, JobRow
 
-_COLUMNS = ("id", "state", "task", "queue", "schedule", "attempt", "when", "error")
+_COLUMNS = ("id", "state", "task", "queue", "schedule", "attempt", "when", "error or progress")
 
 
 @click.group(cls=DefaultGroup, default="list", epilog=EXIT_CODES)
@@ -64,7 +65,8 @@ def _id(cursor: str) -> int:
 
 def _row(job: JobRow, now: datetime) -> list[object]:
     attempt, when = f"{job.attempt}/{job.max_attempts}", moment(_instant(job), now)
-    return [job.id, job.state, job.task, job.queue, job.schedule_key, attempt, when, _first_line(job.error)]
+    last = _first_line(job.error) or progress_words(job.progress)
+    return [job.id, job.state, job.task, job.queue, job.schedule_key, attempt, when, last]
 
 
 def _instant(job: JobRow) -> datetime:
@@ -103,6 +105,7 @@ def show_job(asked: Asked, job_id: int) -> None:
 def _show(job: JobRow, attempts: list[AttemptRow], now: datetime) -> None:
     instants = ("run_at", "tick", "created_at", "started_at", "finished_at")
     values = {name: getattr(job, name) for name in JobRow.__slots__}
+    values["progress"] = progress_words(job.progress)
     show(details((name, moment(value, now) if name in instants else value) for name, value in values.items()))
     if not attempts:
         return

@@ -201,6 +201,11 @@ def save(session: Session, reached: Sequence[tuple[int, int, str]]) -> None:
     session.run("jobs.checkpoint", ids=ids, leases=leases, checkpoints=checkpoints)
 
 
+def paused_among(session: Session, ids: Sequence[int]) -> list[int]:
+    """Those of these jobs whose queue, task or label is paused now."""
+    return [job_id for (job_id,) in session.run("jobs.paused_among", ids=list(ids))]
+
+
 def finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None = None) -> set[int]:
     """Write what runs came to; gives the ids that were accepted, the others had lost their lease."""
     ends = [gating.End.of(o, number) for number, o in enumerate(outcomes) if o.gated or o.cools]

@@ -254,6 +254,15 @@ UPDATE {schema}.job AS j SET checkpoint = %(checkpoint)s::jsonb
 WHERE j.id = %(id)s AND j.state = 'running' AND j.lease = %(lease)s
 RETURNING j.id
 
+-- name: paused_among
+-- Those of these jobs whose queue, task or label is paused now.
+SELECT j.id FROM {schema}.job AS j
+WHERE j.id = ANY(%(ids)s::bigint[])
+  AND (EXISTS (SELECT FROM {schema}.queue AS q WHERE q.name = j.queue AND q.paused_until > clock_timestamp())
+       OR EXISTS (SELECT FROM {schema}.pause AS p
+                  WHERE coalesce(p.paused_until > clock_timestamp(), true)
+                    AND (p.kind = 'task' AND p.name = j.task OR p.kind = 'label' AND p.name = ANY(j.labels))))
+
 -- name: finish
 -- running -> its outcome, fenced by the lease; gives the ids whose outcome was accepted.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),

@@ -146,6 +146,13 @@ class Worker:
         self._claims.look_everywhere()
         self._stand_in_if_needed(session)
         self._hear_failures(session)
+        self._want_paused_back(session)
+
+    def _want_paused_back(self, session: Session) -> None:
+        """A pause reaches jobs that run as well, where they pass checkpoints."""
+        running = self._held.interruptible()
+        if running:
+            self._held.want_back(jobs.paused_among(session, running))
 
     def _hear_failures(self, session: Session) -> None:
         """Tell the app's reports of failures that no worker saw; elsewhere, since a report may take its time."""
