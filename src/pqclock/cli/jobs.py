@@ -6,6 +6,7 @@ from datetime import datetime
 
 import click
 
+from pqclock.cli.job_verbs import add_verbs
 from pqclock.cli.lazy import DefaultGroup
 from pqclock.cli.moments import moment
 from pqclock.cli.options import TEXT, Asked, asking, paging
@@ -23,6 +24,9 @@ _COLUMNS = ("id", "state", "task", "queue", "schedule", "attempt", "when", "erro
 @click.group(cls=DefaultGroup, default="list", epilog=EXIT_CODES)
 def jobs() -> None:
     """Jobs, live and finished; without a verb they are listed."""
+
+
+add_verbs(jobs)
 
 
 @jobs.command("list", epilog=EXIT_CODES)

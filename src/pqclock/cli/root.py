@@ -33,7 +33,7 @@ ENTRIES = {
         "pqclock.cli.schedules:schedules",
         "Schedules: list, show, put, remove, pause, resume, trigger, backfill.",
     ),
-    "jobs": Entry(_LOOK, "pqclock.cli.jobs:jobs", "Jobs: list, show."),
+    "jobs": Entry(_LOOK, "pqclock.cli.jobs:jobs", "Jobs: list, show, retry, run, cancel, discard."),
     "explain": Entry(_LOOK, "pqclock.cli.explaining:explain", "Why a job is not running, and until when."),
     "queues": Entry(_LOOK, "pqclock.cli.fleet:queues", "Queues: list, pause, resume."),
     "tasks": Entry(_LOOK, "pqclock.cli.fleet:tasks", "Published tasks: list, pause, resume."),

@@ -8,17 +8,18 @@ from datetime import datetime
 LIVE = ("scheduled", "ready", "running")
 TERMINAL = ("succeeded", "failed", "cancelled", "discarded")
 
-# state -> the states it may move to, each with the reason. The store's statements make these moves and no others.
+# state -> the states it may move to, each with the reason. The store's statements make these moves and no others, but for
+# a person's retry of what has ended, which lives again as `ready`.
 MOVES: dict[str, dict[str, str]] = {
     "scheduled": {
-        "ready": "its run_at has come, and what held it back has ended",
+        "ready": "its run_at has come, or a person has it run now, and what held it back has ended",
         "cancelled": "a person cancelled it, or a later tick replaced it",
-        "discarded": "it expired before it was started",
+        "discarded": "it expired before it was started, or a person discarded it",
     },
     "ready": {
         "running": "a worker claimed it",
         "cancelled": "a person cancelled it, or a later tick replaced it",
-        "discarded": "it expired before it was started",
+        "discarded": "it expired before it was started, or a person discarded it",
     },
     "running": {
         "succeeded": "the handler returned",

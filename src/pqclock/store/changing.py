@@ -95,7 +95,7 @@ def lock_one(session: Session, key: str) -> KnownSchedule:
     for row in lock(session, [key]) if SECTIONS["schedule"].accepts(key) else ():
         if row.state != "removed":
             return row
-    raise _unknown(session, key)
+    raise unknown(session, key)
 
 
 def find(session: Session, key: str) -> tuple[int, dict[str, Any]]:
@@ -104,10 +104,11 @@ def find(session: Session, key: str) -> tuple[int, dict[str, Any]]:
         found = session.run("runtime.find", key=key).fetchone()
         if found is not None:
             return found[0], found[1]
-    raise _unknown(session, key)
+    raise unknown(session, key)
 
 
-def _unknown(session: Session, key: str) -> UnknownSchedule:
+def unknown(session: Session, key: str) -> UnknownSchedule:
+    """The error for a key that the database does not have, with the nearest one."""
     near = session.run("runtime.keys_near", key=storable_text(str(key), 200), limit=_SUGGESTED_FROM)
     meant = hint(str(key), [name for (name,) in near])
     return UnknownSchedule(f"the database has no schedule {show(key)}{meant}; see `pqclock schedules list`")

@@ -2,7 +2,7 @@
 SELECT j.id, j.state::text AS state, j.queue, j.task, j.labels, least(j.run_at, timestamptz '9999-12-31 00:00:00Z') AS run_at,
        j.held, j.review,
        CASE WHEN j.held THEN (SELECT min(p.id) FROM {schema}.job AS p
-                              WHERE p.watched AND p.schedule_id = j.schedule_id AND p.id < j.id) END AS held_by,
+                              WHERE p.watched AND p.schedule_id = j.schedule_id AND (p.id < j.id OR NOT p.held)) END AS held_by,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key,
        j.expires_at, j.gates, j.units, j.worker_id, coalesce(j.started_at, j.claimed_at) AS running_since,
        EXISTS (SELECT FROM {schema}.task AS t WHERE t.name = j.task) AS published,

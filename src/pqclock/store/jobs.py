@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pqclock.errors import ArgumentError, UniqueConflict
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
-from pqclock.store import gating
+from pqclock.store import gating, job_verbs
 from pqclock.store.database import Session
 
 LEASE_LENGTH = timedelta(seconds=15)
@@ -231,8 +231,12 @@ def written(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
 def give_back(session: Session, worker_id: int, known: Sequence[tuple[int, int]]) -> list[int]:
     """Make ready again, at no cost, what this worker has claimed but for the (id, lease) it knows of; gives the ids."""
     ids, leases = [job_id for job_id, _ in known], [lease for _, lease in known]
-    cursor = session.run("jobs.give_back", worker_id=worker_id, ids=ids, leases=leases)
-    return [job_id for (job_id,) in cursor]
+    with session.transaction():
+        cursor = session.run("jobs.give_back", worker_id=worker_id, ids=ids, leases=leases)
+        again = [job_id for (job_id,) in cursor]
+        if again:
+            job_verbs.end_asked(session, again)
+    return again
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, Any]:
@@ -248,10 +252,11 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
 def rescue(
     session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = True
 ) -> list[tuple[int, str]]:
-    """Give back the jobs of workers that are gone: (id, `ready`, `held` or `failed`) of each.
+    """Give back the jobs of workers that are gone: (id, `ready`, `held`, `failed` or `cancelled`) of each.
 
     Their places at gates are free then. Held are those whose task wants a person to look at what they did.
 
+    Their places at gates are free then.
     Gone are those declared dead, and with `silent_too` those whose last beat is older than a lease.
     """
     with session.transaction():
@@ -265,9 +270,11 @@ def rescue(
             gating.settle(session, crashes, now)
         ids, leases = [job_id for job_id, *_ in orphans], [lease for _, lease, *_ in orphans]
         reviews = [review for *_, review in orphans]
-        return session.run(
+        rescued = session.run(
             "jobs.rescue", ids=ids, leases=leases, reviews=reviews, crash_limit=CRASH_LIMIT, now=now
         ).fetchall()
+        ended = job_verbs.end_asked(session, ids, now)
+        return [(job_id, "cancelled" if job_id in ended else state) for job_id, state in rescued]
 
 
 def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:

@@ -21,7 +21,9 @@ due AS MATERIALIZED (
 released AS MATERIALIZED (
     SELECT j.id, j.task, j.created_at FROM {schema}.job AS j
     WHERE %(release)s AND j.held AND NOT j.review AND j.run_at <= (SELECT now FROM moment)
-      AND NOT EXISTS (SELECT 1 FROM {schema}.job AS p WHERE p.watched AND p.schedule_id = j.schedule_id AND p.id < j.id)
+      AND NOT EXISTS (
+          SELECT 1 FROM {schema}.job AS p
+          WHERE p.watched AND p.schedule_id = j.schedule_id AND (p.id < j.id OR NOT p.held))
     ORDER BY j.id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
@@ -275,18 +277,24 @@ outcome AS MATERIALIZED (
 ),
 ended AS (
     DELETE FROM {schema}.job AS j USING outcome AS o
-    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state NOT IN ('scheduled', 'ready', 'held')
+    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease
+      -- What was asked to end is not tried again.
+      AND (o.state NOT IN ('scheduled', 'ready', 'held') OR j.cancel_requested_at IS NOT NULL)
     RETURNING j.*
 ),
 history AS (
     INSERT INTO {schema}.job_history (
         id, state, queue, task, args, result, priority, labels, run_at, attempt, max_attempts, unique_key,
-        gates, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
-    SELECT j.id, o.state, j.queue, j.task, j.args, o.result, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-           j.unique_key, j.gates, j.run_options, coalesce(o.checkpoint, j.checkpoint), j.schedule_id, j.tick, j.created_at,
-           o.started_at, coalesce(o.finished_at, m.now), o.error, j.worker_id
+        unique_until, gates, units, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error,
+        worker_id)
+    SELECT j.id, CASE WHEN j.cancel_requested_at IS NULL OR o.state = 'succeeded' THEN o.state ELSE 'cancelled' END, j.queue,
+           j.task, j.args, o.result, j.priority, j.labels, j.run_at,
+           j.attempt - CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, j.max_attempts,
+           j.unique_key, j.unique_until, j.gates, j.units, j.run_options, coalesce(o.checkpoint, j.checkpoint), j.schedule_id,
+           j.tick, j.created_at, o.started_at, coalesce(o.finished_at, m.now),
+           CASE WHEN o.state = 'succeeded' THEN o.error ELSE coalesce(j.cancel_reason, o.error) END, j.worker_id
     FROM ended AS j JOIN outcome AS o USING (id) CROSS JOIN moment AS m
-    WHERE o.kept
+    WHERE o.kept OR j.cancel_requested_at IS NOT NULL
 ),
 again AS (
     UPDATE {schema}.job AS j
@@ -301,6 +309,7 @@ again AS (
         expires_at = CASE WHEN o.outcome IS NULL THEN j.expires_at END
     FROM outcome AS o, moment AS m
     WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('scheduled', 'ready', 'held')
+      AND j.cancel_requested_at IS NULL
     RETURNING j.*, j.attempt + CASE WHEN o.charged THEN 0 ELSE 1 END AS ran_as
 ),
 freed AS (
@@ -401,9 +410,9 @@ ended AS (
 history AS (
     INSERT INTO {schema}.job_history (
         id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key,
-        gates, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
+        unique_until, gates, units, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT j.id, 'failed', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-           j.unique_key, j.gates, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
+           j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
            'crashed: its worker died ' || (j.crashes + 1) || ' times while it ran', j.worker_id
     FROM ended AS j CROSS JOIN moment AS m
 ),
@@ -476,10 +485,10 @@ woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
 )
 INSERT INTO {schema}.job_history (
-    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, run_options, checkpoint,
-    schedule_id, tick, created_at, finished_at, error)
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until,
+    gates, units, run_options, checkpoint, schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, 'discarded', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.gates, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
+       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id
 
@@ -516,10 +525,10 @@ freed AS (
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
 )
 INSERT INTO {schema}.job_history (
-    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, run_options, checkpoint,
-    schedule_id, tick, created_at, finished_at, error)
+    id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until,
+    gates, units, run_options, checkpoint, schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, 'cancelled', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.gates, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
+       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
 FROM ended AS j CROSS JOIN moment AS m
 RETURNING id
 

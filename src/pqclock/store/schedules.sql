@@ -197,10 +197,11 @@ freed AS (
 ),
 history AS (
     INSERT INTO {schema}.job_history (
-        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, gates, schedule_id, tick,
-        created_at, started_at, finished_at, error, worker_id)
+        id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until, gates,
+        units, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT r.id, 'cancelled', r.queue, r.task, r.args, r.priority, r.labels, r.run_at, r.attempt, r.max_attempts,
-           r.unique_key, r.gates, r.schedule_id, r.tick, r.created_at, r.started_at, m.now,
+           r.unique_key, r.unique_until, r.gates, r.units, r.run_options, r.checkpoint, r.schedule_id, r.tick,
+           r.created_at, r.started_at, m.now,
            'replaced by the job of the tick ' || to_char(b.tick AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
            r.worker_id
     FROM replaced AS r JOIN replacing AS b USING (schedule_id) CROSS JOIN moment AS m

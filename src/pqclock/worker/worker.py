@@ -13,7 +13,7 @@ from threading import Thread
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.pools import Pool
-from pqclock.store import jobs, leadership, tasks
+from pqclock.store import job_verbs, jobs, leadership, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
@@ -138,6 +138,9 @@ class Worker:
         strays = jobs.give_back(session, self._presence.process_id, self._held.known())
         if strays:
             log.warning("the replies to claims of %s jobs were lost: these jobs go back", len(strays))
+        # A notification may have been lost, or not come through a pooler.
+        for job_id in job_verbs.asked(session, self._presence.process_id):
+            self._held.cancel(job_id)
 
     def _poll_if_due(self, session: Session) -> None:
         if time.monotonic() < self._next_poll:
@@ -184,7 +187,7 @@ class Worker:
                 self._hear_of_cancelled(*rest.split(" "))
 
     def _hear_of_cancelled(self, worker_id: str, job_id: str) -> None:
-        """A job has ended without its handler, which goes on until it asks `current_job().cancelled`."""
+        """A job has ended without its handler, or is to end: the handler goes on until it asks `current_job().cancelled`."""
         if worker_id == str(self._presence.process_id):
             self._runs.cancel(int(job_id))
 

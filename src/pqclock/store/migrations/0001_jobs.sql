@@ -51,6 +51,8 @@ CREATE TABLE {schema}.job (
     granted       bigint[],
     run_options   jsonb,
     checkpoint    jsonb,
+    cancel_requested_at timestamptz,
+    cancel_reason text,
     CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
     CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
     CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
@@ -96,6 +98,8 @@ COMMENT ON COLUMN {schema}.job.lane IS 'hash of queue, task, gates and units: wh
 COMMENT ON COLUMN {schema}.job.run_options IS 'timeout (seconds) and history, where call or schedule say other than the task';
 COMMENT ON COLUMN {schema}.job.checkpoint IS 'how far it has come: cursor, done, total, and the seconds spent on it';
 COMMENT ON COLUMN {schema}.job.granted IS 'of the fuses that let it run: gate and epoch, gate and epoch';
+COMMENT ON COLUMN {schema}.job.cancel_requested_at IS
+    'a person wants it to end: its run is told, and whatever that comes to, it is the last';
 
 CREATE TABLE {schema}.job_history (
     id            bigint NOT NULL,
@@ -110,9 +114,11 @@ CREATE TABLE {schema}.job_history (
     attempt       smallint NOT NULL,
     max_attempts  smallint NOT NULL,
     unique_key    text,
+    unique_until  text,
     gates         text[],
     run_options   jsonb,
     checkpoint    jsonb,
+    units         bigint,
     schedule_id   bigint,
     tick          timestamptz,
     created_at    timestamptz NOT NULL,
