@@ -86,6 +86,16 @@ def _pools(value: object) -> str:
     return text
 
 
+def _keep(value: object) -> str:
+    from pqclock.rules.retention import parse_keep
+
+    if isinstance(value, Mapping):
+        value = ";".join(f"{name}:{length}" for name, length in value.items())
+    text = _text(value)
+    parse_keep(text)
+    return text
+
+
 def _count(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:9])
@@ -152,6 +162,12 @@ class Settings:
         "*:10", Spec(_pools, "pools such as '*:10' or 'mice:2;elephants:1'", "The pools of executors.", "POOLS")
     )
     processes: int = _setting(1, Spec(_count, "a whole number from 1 to 64", "How many worker processes.", "N"))
+    keep: str = _setting(
+        "succeeded:7d;failed:30d;cancelled:14d;discarded:14d;ticks:90d",
+        Spec(
+            _keep, "'succeeded:7d;failed:30d' or a table of them", "How long finished jobs and ticks are kept.", "KEEP"
+        ),
+    )
     stop_timeout: timedelta = _setting(  # noqa: RUF009
         _STOP_TIMEOUT, Spec(_duration, _DURATION, "How long running jobs may go on at a shutdown.", "T")
     )

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from pqclock.rules.job import TERMINAL
+from pqclock.rules.retention import parse_keep
 from pqclock.store import jobs, partitions
 from store.samples import DAY, HOUR, NOW, claim, enqueue, finish, new
 
 if TYPE_CHECKING:
     from conftest import Database
 
+EARLIER = datetime(2020, 5, 1, 23, 30, tzinfo=NOW.tzinfo)
 LATER = datetime(2090, 5, 1, 23, 30, tzinfo=NOW.tzinfo)
 # The ledger, four outcomes of jobs and six of attempts; and what the migration made for the week after it.
 PARENTS = 1 + 4 + 6
@@ -48,24 +51,56 @@ def test_rows_that_came_too_early_are_moved_to_their_day(database: Database) -> 
 
 
 def test_outlived_days_are_dropped_and_the_last_kept_day_is_not(database: Database) -> None:
-    partitions.create_ahead(database.session, now=LATER)
-    kept_to = LATER + partitions.KEEP
-    assert partitions.drop_outlived(database.session, now=kept_to - 9 * DAY) == MIGRATED
-    assert partitions.drop_outlived(database.session, now=kept_to) == 0
-    assert partitions.drop_outlived(database.session, now=kept_to + DAY) == PARENTS
-    assert database.value(PARTITIONS, "tick_20900501") == 0
-    assert database.value(PARTITIONS, "tick_20900502") == 1
+    partitions.create_ahead(database.session, now=EARLIER)
+    keep = {**parse_keep("ticks:20d"), **dict.fromkeys(TERMINAL, 20 * DAY)}
+    kept_to = EARLIER + 20 * DAY
+    assert partitions.drop_outlived(database.session, kept_to, keep) == 0
+    assert partitions.drop_outlived(database.session, kept_to + DAY, keep) == PARENTS
+    assert database.value(PARTITIONS, "tick_20200501") == 0
+    assert database.value(PARTITIONS, "tick_20200502") == 1
     assert database.value(PARTITIONS, "%_default") == PARENTS
 
 
+def test_each_outcome_is_kept_for_a_time_of_its_own(database: Database) -> None:
+    partitions.create_ahead(database.session, now=EARLIER - 7 * DAY)
+    keep = parse_keep("succeeded:2d;failed:4d;cancelled:3d;discarded:3d;ticks:5d")
+    partitions.drop_outlived(database.session, EARLIER, keep)
+    oldest = dict(
+        database.rows(
+            "SELECT left(relname, -9), min(right(relname, 2)) FROM pg_class WHERE relname ~ '_202004[0-9]{2}$' GROUP BY 1"
+        )
+    )
+    assert oldest == {
+        "job_history_succeeded": "29", "job_history_failed": "27", "job_history_cancelled": "28", "tick": "26",
+        "job_history_discarded": "28", "attempt_succeeded": "29", "attempt_failed": "27", "attempt_crashed": "27",
+        "attempt_snoozed": "27", "attempt_interrupted": "27", "attempt_cancelled": "28",
+    }  # fmt: skip
+
+
+def test_the_newest_days_are_dropped_by_nobody(database: Database) -> None:
+    partitions.create_ahead(database.session, now=LATER)
+    assert partitions.drop_outlived(database.session, now=LATER + 200 * DAY) > 0
+    assert database.value(PARTITIONS, "tick_2090%") == 8
+    for name in ("job", "tick", "tick_default", "migration", "nothing_20200101"):
+        assert database.value("SELECT pqclock.drop_day_partition(%s)", name) is False
+
+
+def test_what_lies_in_no_daily_partition_goes_when_its_time_is_over(database: Database) -> None:
+    enqueue(database.session, new(), new())
+    for n, job in enumerate(claim(database.session)):
+        finish(database.session, job, "succeeded", "succeeded", finished_at=EARLIER + n * 10 * DAY)
+    partitions.drop_outlived(database.session, EARLIER + 10 * DAY)
+    assert database.value("SELECT min(finished_at) FROM pqclock.job_history") == EARLIER + 10 * DAY
+    assert database.value("SELECT count(*) FROM pqclock.attempt") == 1
+
+
 def test_housekeeping_gives_way_to_whoever_holds_a_table(database: Database) -> None:
+    partitions.create_ahead(database.session, now=EARLIER)
     keeper = database.connect("partitions")
     with database.session.transaction():
         database.session.conn.execute("LOCK TABLE pqclock.tick IN ACCESS SHARE MODE")
         database.session.conn.execute("LOCK TABLE pqclock.attempt_crashed_default IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            partitions.maintain(keeper, now=LATER)
-    made, dropped = partitions.maintain(keeper, now=LATER)
-    assert made > 0
-    assert dropped == MIGRATED
+            partitions.maintain(keeper)
+    assert partitions.maintain(keeper) == (0, MIGRATED)
     keeper.close()

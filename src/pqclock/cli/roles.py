@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pqclock.supervisor import Child, Supervisor
 
 _DATABASE = ("database_url", "schema", "wait")
-_CLOCK = ("clock_database_url", "allow_session_pooler", "set", "schedules", "watch")
+_CLOCK = ("clock_database_url", "allow_session_pooler", "set", "schedules", "watch", "keep")
 _WORKER = ("app", "queues", "processes", "stop_timeout")
 _LOG = ("log_format", "log_level")
 
@@ -167,7 +167,7 @@ def clock_child(settings: Settings) -> Child:
     from pqclock.schedule_files import declared_paths
     from pqclock.supervisor import Child
 
-    flags = ["--set", settings.set, "--watch" if settings.watch else "--no-watch"]
+    flags = ["--set", settings.set, "--keep", settings.keep, "--watch" if settings.watch else "--no-watch"]
     if settings.allow_session_pooler:
         flags.append("--allow-session-pooler")
     for path in declared_paths(settings):

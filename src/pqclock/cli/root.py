@@ -45,6 +45,7 @@ ENTRIES = {
     "processes": Entry(_LOOK, "pqclock.cli.fleet:processes", "Clocks and workers."),
     "doctor": Entry(_CARE, "pqclock.cli.doctoring:doctor", "Is everything in order? With the way out where not."),
     "migrate": Entry(_CARE, "pqclock.cli.migrating:migrate", "Bring the database's schema to this version."),
+    "grants": Entry(_CARE, "pqclock.cli.granting:grants", "The SQL of the least-privilege roles."),
 }
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from datetime import timedelta
 
+from pqclock.rules.retention import DEFAULT, Keep
 from pqclock.store import gating, jobs, partitions, pauses, processes
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
@@ -40,9 +41,10 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
 class PartitionKeeper:
     """Makes and drops partitions and forgets idle gates, beside the leader: on a connection that gives way to everybody."""
 
-    def __init__(self, url: str, schema: str) -> None:
+    def __init__(self, url: str, schema: str, keep: Keep = DEFAULT) -> None:
         self._url = url
         self._schema = schema
+        self._keep = keep
         self._failures = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pqclock-partitions", daemon=True)
@@ -67,7 +69,7 @@ class PartitionKeeper:
         except CONNECTION_LOST:
             return False
         try:
-            made, dropped = partitions.maintain(session)
+            made, dropped = partitions.maintain(session, keep=self._keep)
             while gating.forget_gates(session, SLICE) == SLICE and not self._stopped.is_set():
                 pass
         except DatabaseError as error:

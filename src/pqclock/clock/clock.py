@@ -14,6 +14,7 @@ from pqclock.clock.leader import Leader, TermOver, Untrusted
 from pqclock.clock.lookout import Lookout, describe
 from pqclock.errors import Refused
 from pqclock.loop import Wakeup, backoff
+from pqclock.rules.retention import DEFAULT, Keep
 from pqclock.store import leadership, processes
 from pqclock.store.database import CONNECTION_LOST, TRY_AGAIN, Session
 from pqclock.store.listening import hear, listen
@@ -44,10 +45,12 @@ class Clock:
         schema: str = "pqclock",
         *,
         allow_session_pooler: bool = False,
+        keep: Keep = DEFAULT,
         on_hang: OnHang = report_hang,
     ) -> None:
         self._url = url
         self._schema = schema
+        self._keep = keep
         self._allow_session_pooler = allow_session_pooler
         self._watchdog = Watchdog("clock", on_hang)
         self._lookout = Lookout()
@@ -167,7 +170,7 @@ class Clock:
         log.info("leading: term %s", epoch, extra={"epoch": epoch})
         self._lookout.calm()
         leader = Leader(session, epoch, process_id, self._lookout.skew)
-        partition_keeper = PartitionKeeper(self._url, self._schema)
+        partition_keeper = PartitionKeeper(self._url, self._schema, self._keep)
         partition_keeper.start()
         steady_at = time.monotonic() + STEADY_AFTER
         try:

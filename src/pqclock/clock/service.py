@@ -13,6 +13,7 @@ from pqclock.errors import PqclockError, ScheduleFileError
 from pqclock.loop import Stop, Wakeup, backoff
 from pqclock.rules.applying import Difference
 from pqclock.rules.files import FileSet
+from pqclock.rules.retention import parse_keep
 from pqclock.schedule_files import Reading
 from pqclock.settings import Settings
 from pqclock.store import leadership, migrate, poolers, schedules, tasks
@@ -41,7 +42,11 @@ class ClockService:
         self._address = address
         self._url = settings.clock_database_url or address.url
         self._clock = Clock(
-            self._url, settings.schema, allow_session_pooler=settings.allow_session_pooler, on_hang=on_hang
+            self._url,
+            settings.schema,
+            allow_session_pooler=settings.allow_session_pooler,
+            keep=parse_keep(settings.keep),
+            on_hang=on_hang,
         )
         self._stop = Stop()
         self._stop.hand_over(self._clock.stop)

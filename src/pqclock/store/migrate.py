@@ -22,8 +22,8 @@ SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', 
        set_config('idle_in_transaction_session_timeout', '0', true)
 """
 
+_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema};\n"
 _BOOTSTRAP = """\
-CREATE SCHEMA IF NOT EXISTS {schema};
 CREATE TABLE IF NOT EXISTS {schema}.migration (
     number       integer PRIMARY KEY,
     name         text NOT NULL,
@@ -96,6 +96,7 @@ def migrate(session: Session) -> list[Migration]:
         session.conn.execute(
             "SELECT pg_advisory_xact_lock(hashtext('pqclock migrate'), hashtext(%s))", [session.schema]
         )
+        _become_owner(session)
         session.conn.execute(in_schema(_BOOTSTRAP, session.schema).encode())
         _check_history(session)
         todo = pending(session)
@@ -109,7 +110,7 @@ def migrate(session: Session) -> list[Migration]:
 
 def script(schema: str) -> str:
     """The whole schema as one SQL script, for people who apply it by other means; needs no connection."""
-    parts = ["BEGIN;", in_schema(_BOOTSTRAP, schema)]
+    parts = ["BEGIN;", in_schema(_SCHEMA + _BOOTSTRAP, schema)]
     for migration in migrations():
         record = (
             sql.SQL("INSERT INTO {}.migration (number, name, checksum, serves_from) VALUES ({}, {}, {}, {});")
@@ -128,8 +129,26 @@ def check_schema(session: Session) -> None:
     if not have:
         raise Refused(f"{where} has no tables of pqclock yet: run `pqclock migrate`")
     _refuse_newer(session, have)
-    if max(have) < expected:
+    # Not only the newest counts: what another branch has added does not stand for what this code needs.
+    if not have.keys() >= {migration.number for migration in migrations()}:
         raise Refused(f"{where} is at version {max(have)}, this pqclock needs {expected}: run `pqclock migrate`")
+
+
+def _become_owner(session: Session) -> None:
+    """Make the schema, or for this transaction become the role that owns it: what is made then belongs to that role."""
+    owner = "SELECT nspowner::regrole, pg_has_role(nspowner, 'MEMBER') FROM pg_namespace WHERE nspname = %s"
+    row = session.conn.execute(owner, [session.schema]).fetchone()
+    if row is None:
+        session.conn.execute(in_schema(_SCHEMA, session.schema).encode())
+        return
+    name, is_member = row
+    if not is_member:
+        raise Refused(
+            f"{_place(session)} belongs to the role {name}, and role {session.conn.info.user} is not a member of it: migrate "
+            f"as its owner, or as a role that `pqclock grants` made a migrator"
+        )
+    # Quoted already where it has to be.
+    session.conn.execute(b"SET LOCAL ROLE " + str(name).encode())
 
 
 def _place(session: Session) -> str:

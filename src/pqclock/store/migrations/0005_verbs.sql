@@ -584,7 +584,7 @@ BEGIN
 END $$;
 
 -- SELECT enqueue('reports.nightly', '{"day": "2026-11-22"}', queue => 'mice'): one job; gives its id, or that of the job
--- that has its unique key. `unique_until` is `started`, `finished` or an interval; throttle and fuse are templates.
+-- that has its unique key. Whoever may call it needs no other right. `unique_until` is `started`, `finished` or an interval; throttle and fuse are templates.
 CREATE FUNCTION {schema}.enqueue(
     task text, args jsonb DEFAULT '{}', queue text DEFAULT NULL, run_at timestamptz DEFAULT NULL,
     delay interval DEFAULT NULL, priority integer DEFAULT NULL, labels text[] DEFAULT NULL,
@@ -592,6 +592,7 @@ CREATE FUNCTION {schema}.enqueue(
     on_conflict text DEFAULT NULL, throttle text[] DEFAULT NULL, fuse text[] DEFAULT NULL, units integer DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     said jsonb := jsonb_strip_nulls(jsonb_build_object(
@@ -634,15 +635,17 @@ $$;
 
 -- Creates the partition of one day of one partitioned table, moving out of its DEFAULT partition what arrived there in
 -- the meantime; false when it exists already.
+-- As the owner of the tables, whoever calls it: a clock has no right to change the schema.
 CREATE FUNCTION {schema}.create_day_partition(parent text, instant text, day date) RETURNS boolean
 LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     part text := parent || '_' || to_char(day, 'YYYYMMDD');
     first timestamptz := day::timestamp AT TIME ZONE 'UTC';
     beyond timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
-    IF to_regclass(format('{schema}.%I', part)) IS NOT NULL THEN
+    IF NOT EXISTS (SELECT FROM {schema}.wanted_partitions(day, day) AS w WHERE w.parent = $1 AND w.instant = $2) THEN
         RETURN false;
     END IF;
     -- Rows that arrive meanwhile would stand in the way of the new partition's bounds.
@@ -653,6 +656,22 @@ BEGIN
                    parent || '_default', instant, first, instant, beyond, part);
     EXECUTE format('ALTER TABLE {schema}.%I ATTACH PARTITION {schema}.%I FOR VALUES FROM (%L) TO (%L)',
                    parent, part, first, beyond);
+    RETURN true;
+END $$;
+
+-- Drops a daily partition of a day before yesterday, as the owner; false when it is none of ours, or gone.
+CREATE FUNCTION {schema}.drop_day_partition(name text) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF name !~ '_[0-9]{8}$' OR NOT EXISTS (
+           SELECT FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+           WHERE c.relname = name AND c.relnamespace = to_regnamespace('{schema}') AND c.relkind = 'r'
+             AND to_date(right(c.relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date - 1) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('DROP TABLE {schema}.%I', name);
     RETURN true;
 END $$;
 
