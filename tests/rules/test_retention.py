@@ -31,7 +31,7 @@ def test_attempts_are_kept_as_long_as_their_jobs_may_be() -> None:
     [
         ("", "names nothing"), ("lost:3d", "names nothing that is kept"), ("failed", "names nothing that is kept"),
         ("failed:3d;failed:4d", "names failed twice"), ("failed:23h", "is out of bounds: use 1d to"),
-        ("failed:soon", "keep failed: "), ("ticks:99999d", "out of bounds"),
+        ("failed:soon", "keep failed: "), ("ticks:99999d", "out of range"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_kept_is_refused(text: str, words: str) -> None:

@@ -21,7 +21,7 @@ def script(schema: str, prefix: str) -> str:
         raise ArgumentError(
             f"role prefix {prefix!r:.60} is not allowed: use up to 50 of a-z, 0-9 and _, not beginning with a digit or pg_"
         )
-    text = files(__package__).joinpath("grants.sql").read_text(encoding="utf-8").split("\n", 2)[-1]
+    text = files(__package__).joinpath("grants.sql").read_text(encoding="utf-8").split("\n", 1)[1]
     marks = {"schema": sql.Identifier(check_schema_name(schema)), "schema_literal": sql.Literal(f'"{schema}"')}
     marks |= {role: sql.Identifier(f"{prefix}_{role}") for role in ROLES}
     marks |= {"prefix_literal": sql.Literal(prefix), "owner_literal": sql.Literal(f'"{prefix}_owner"')}
