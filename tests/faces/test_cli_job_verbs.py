@@ -184,6 +184,8 @@ def test_each_start_looks_at_the_version_of_the_schema(database: Any, run: Comma
         for role in (["jobs"], ["status"], ["apply"]):
             done = run(*role)
             assert (done.code, words in done.err) == (4, True), done.err
+        if words == new:
+            break
         database.session.conn.execute(
             "INSERT INTO pqclock.migration VALUES (%s, 'x', '', %s), (99, 'later', '', 99)", [missing, missing]
         )
@@ -197,4 +199,4 @@ def test_a_schema_one_version_newer_serves_the_code_before_it(database: Any, run
     assert run("jobs").code == 0
     assert run("migrate", "--check").code == 0
     # So says every schema: what it breaks for the version before, it may break only one version later.
-    assert migrate.SERVES_FROM <= known[-2].number
+    assert known[-2].number >= migrate.SERVES_FROM
