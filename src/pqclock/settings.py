@@ -17,6 +17,7 @@ from typing import Any
 
 from pqclock.errors import SettingsError
 from pqclock.rules.addresses import check_database_url
+from pqclock.setting_values import read_duration, read_pools, read_text
 
 PREFIX = "PQCLOCK_"
 LOG_FORMATS = ("auto", "text", "json")
@@ -45,15 +46,9 @@ def _setting(default: Any, spec: Spec) -> Any:
     return field(default=default, repr=not spec.secret, metadata={"spec": spec})
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or any(char < " " or char == "\x7f" for char in value):
-        raise ValueError
-    return value
-
-
 def _matching(pattern: re.Pattern[str]) -> Callable[[object], str]:
     def read(value: object) -> str:
-        text = _text(value)
+        text = read_text(value)
         if pattern.fullmatch(text) is None:
             raise ValueError
         return text
@@ -63,7 +58,7 @@ def _matching(pattern: re.Pattern[str]) -> Callable[[object], str]:
 
 def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
     def read(value: object) -> str:
-        text = _text(value).lower()
+        text = read_text(value).lower()
         if text not in words:
             raise ValueError
         return text
@@ -75,25 +70,7 @@ def _paths(value: object) -> tuple[str, ...]:
     parts = value.split(os.pathsep) if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or not parts:
         raise ValueError
-    return tuple(_text(part) for part in parts)
-
-
-def _pools(value: object) -> str:
-    from pqclock.rules.pools import parse_pools
-
-    text = _text(value)
-    parse_pools(text)
-    return text
-
-
-def _keep(value: object) -> str:
-    from pqclock.rules.retention import parse_keep
-
-    if isinstance(value, Mapping):
-        value = ";".join(f"{name}:{length}" for name, length in value.items())
-    text = _text(value)
-    parse_keep(text)
-    return text
+    return tuple(read_text(part) for part in parts)
 
 
 def _count(value: object) -> int:
@@ -107,18 +84,10 @@ def _count(value: object) -> int:
 def _switch(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    word = _text(value).lower()
+    word = read_text(value).lower()
     if word not in _SWITCHES:
         raise ValueError
     return _SWITCHES[word]
-
-
-def _duration(value: object) -> timedelta:
-    from pqclock.rules.durations import parse_duration
-
-    if not isinstance(value, (str, timedelta)):
-        raise ValueError
-    return parse_duration(value)
 
 
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -159,20 +128,23 @@ class Settings:
         Spec(_matching(_APP), "a module and the name of its App, such as shop.jobs:app", "Where the tasks are.", "APP"),
     )
     queues: str = _setting(
-        "*:10", Spec(_pools, "pools such as '*:10' or 'mice:2;elephants:1'", "The pools of executors.", "POOLS")
+        "*:10", Spec(read_pools, "pools such as '*:10' or 'mice:2;elephants:1'", "The pools of executors.", "POOLS")
     )
     processes: int = _setting(1, Spec(_count, "a whole number from 1 to 64", "How many worker processes.", "N"))
     keep: str = _setting(
         "succeeded:7d;failed:30d;cancelled:14d;discarded:14d;ticks:90d",
         Spec(
-            _keep, "'succeeded:7d;failed:30d' or a table of them", "How long finished jobs and ticks are kept.", "KEEP"
+            read_keep,
+            "'succeeded:7d;failed:30d' or a table of them",
+            "How long finished jobs and ticks are kept.",
+            "KEEP",
         ),
     )
     stop_timeout: timedelta = _setting(  # noqa: RUF009
-        _STOP_TIMEOUT, Spec(_duration, _DURATION, "How long running jobs may go on at a shutdown.", "T")
+        _STOP_TIMEOUT, Spec(read_duration, _DURATION, "How long running jobs may go on at a shutdown.", "T")
     )
     wait: timedelta = _setting(  # noqa: RUF009
-        _WAIT, Spec(_duration, _DURATION, "How long a role waits for its first connection.", "T")
+        _WAIT, Spec(read_duration, _DURATION, "How long a role waits for its first connection.", "T")
     )
     log_format: str = _setting(
         "auto",
@@ -182,7 +154,7 @@ class Settings:
         "info", Spec(_one_of(LOG_LEVELS), ", ".join(LOG_LEVELS), "The least grave messages to show.", "LEVEL")
     )
     folder: str = _setting(
-        ".pqclock", Spec(_text, "the path of a folder", "The folder of the embedded server.", "PATH")
+        ".pqclock", Spec(read_text, "the path of a folder", "The folder of the embedded server.", "PATH")
     )
     origins: Mapping[str, str] = field(default_factory=dict)
 

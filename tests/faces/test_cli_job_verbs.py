@@ -139,7 +139,7 @@ def test_the_app_has_the_same_verbs(database: Any) -> None:
     assert app.jobs.run(b).left == {"state": 1}
     with pytest.raises(UnknownJob):
         app.jobs.retry(a, 4711)
-    for call, words in (
+    calls: list[tuple[Callable[[], object], str]] = [
         (app.jobs.retry, "got neither jobs nor a filter"),
         (lambda: app.jobs.retry(a, task="x"), "got jobs and a filter"),
         (lambda: app.jobs.retry("a"), "pass ids of jobs"),  # type: ignore[arg-type]
@@ -147,7 +147,8 @@ def test_the_app_has_the_same_verbs(database: Any) -> None:
         (lambda: app.jobs.retry(since="1h"), "is no datetime"),
         (lambda: app.jobs.retry(since=datetime(2026, 1, 1)), "has no time zone"),
         (lambda: app.jobs.retry(since=datetime(2026, 1, 1, tzinfo=UTC), task="a\x00"), "no text that the database"),
-    ):
+    ]
+    for call, words in calls:
         with pytest.raises(ArgumentError, match=words):
             call()
     app.close()

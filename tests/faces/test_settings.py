@@ -58,7 +58,7 @@ def test_a_value_that_equals_the_default_is_set_all_the_same(tmp_path: Path) -> 
 def test_every_setting_has_flag_and_variable(name: str, tmp_path: Path) -> None:
     texts = {
         "database_url": URL, "clock_database_url": "host=db user=alice", "schedules": "a.toml", "app": "shop.jobs:app",
-        "queues": "mice:2;elephants:1", "processes": "4", "stop_timeout": "1m", "wait": "500ms",
+        "queues": "mice:2;elephants:1", "processes": "4", "stop_timeout": "1m", "keep": "failed:60d", "wait": "500ms",
         "log_format": "JSON", "log_level": "DEBUG", "watch": "Yes", "allow_session_pooler": "yes",
     }  # fmt: skip
     text = texts.get(name, "other")

@@ -180,7 +180,7 @@ def test_jobs_of_a_schedule_that_must_not_overlap_come_one_after_the_other(datab
     assert order_of_runs == ids
 
 
-def test_a_running_job_is_asked_and_ends_as_cancelled_whatever_it_comes_to(database: Database) -> None:
+def test_a_running_job_is_asked_and_is_not_tried_again(database: Database) -> None:
     s = database.session
     worker = a_worker(s)
     ids = enqueue(s, *[new(max_attempts=5, options=options(unique_key=f"k{n}")) for n in range(4)])
@@ -197,14 +197,14 @@ def test_a_running_job_is_asked_and_ends_as_cancelled_whatever_it_comes_to(datab
     assert database.value("SELECT count(*) FROM pqclock.job") == 0
     assert database.value("SELECT count(*) FROM pqclock.unique_key") == 0
     rows = database.rows("SELECT state, error, attempt, result FROM pqclock.job_history ORDER BY id")
-    assert [row[:2] for row in rows] == [("cancelled", "not now")] * 4
+    assert [row[:2] for row in rows] == [("succeeded", None), *[("cancelled", "not now")] * 3]
     assert (rows[0][3], rows[3][2]) == ("r", 0)
     found = database.rows("SELECT job_id, outcome FROM pqclock.attempt ORDER BY job_id")
-    assert found == list(zip(ids[:3], ("cancelled", "failed", "snoozed"), strict=True))
-    assert do(s, "retry", ids[0]) == [(ids[0], True, "ready")]
+    assert found == list(zip(ids[:3], ("succeeded", "failed", "snoozed"), strict=True))
+    assert do(s, "retry", ids[1]) == [(ids[1], True, "ready")]
     (again,) = claim(s, limit=1)
-    assert finish(s, again, "succeeded", "succeeded")
-    assert database.rows("SELECT state FROM pqclock.job_history WHERE id = %s", ids[0]) == [("succeeded",)]
+    assert finish(s, again, "scheduled", "failed", delay=10.0)
+    assert database.rows("SELECT id, state::text FROM pqclock.job") == [(ids[1], "scheduled")]
 
 
 @pytest.mark.parametrize("way", ["rescue", "give_back"])

@@ -217,7 +217,7 @@ Examples:
 """
 _CANCEL = """End jobs: waiting ones now, running ones when their handlers do.
 
-A running handler finds `current_job().cancelled` true; whatever it comes to, its job is cancelled then. With --force the
+A running handler finds `current_job().cancelled` true; what fails then is cancelled and not tried again. With --force the
 job has ended at once, and the handler's outcome is refused. A filter without --state means all live jobs.
 
 \b

@@ -73,7 +73,7 @@ class Jobs:
         return self._change("run", jobs, How(), which)
 
     def cancel(self, *jobs: int | JobHandle, reason: str = "", force: bool = False, **which: Any) -> Changes:
-        """End waiting jobs now; tell running ones, which end as cancelled when their handlers do.
+        """End waiting jobs now; tell running ones, which are not tried again.
 
         Such a handler finds `current_job().cancelled` true. With `force` a running job has ended at once, and its handler
         loses the lease: what it comes to is refused.

@@ -140,7 +140,7 @@ class Worker:
             log.warning("the replies to claims of %s jobs were lost: these jobs go back", len(strays))
         # A notification may have been lost, or not come through a pooler.
         for job_id in job_verbs.asked(session, self._presence.process_id):
-            self._held.cancel(job_id)
+            self._runs.cancel(job_id)
 
     def _poll_if_due(self, session: Session) -> None:
         if time.monotonic() < self._next_poll:

@@ -99,7 +99,7 @@ COMMENT ON COLUMN {schema}.job.run_options IS 'timeout (seconds) and history, wh
 COMMENT ON COLUMN {schema}.job.checkpoint IS 'how far it has come: cursor, done, total, and the seconds spent on it';
 COMMENT ON COLUMN {schema}.job.granted IS 'of the fuses that let it run: gate and epoch, gate and epoch';
 COMMENT ON COLUMN {schema}.job.cancel_requested_at IS
-    'a person wants it to end: its run is told, and whatever that comes to, it is the last';
+    'a person wants it to end: its run is told, and is the last one';
 
 CREATE TABLE {schema}.job_history (
     id            bigint NOT NULL,

@@ -1,0 +1,42 @@
+"""How values of settings are read whose grammar is elsewhere: ValueError, bare, means what the setting allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+
+def read_text(value: object) -> str:
+    """A text without control characters."""
+    if not isinstance(value, str) or not value or any(char < " " or char == "\x7f" for char in value):
+        raise ValueError
+    return value
+
+
+def read_pools(value: object) -> str:
+    """Pools of executors, as their text."""
+    from pqclock.rules.pools import parse_pools
+
+    text = read_text(value)
+    parse_pools(text)
+    return text
+
+
+def read_keep(value: object) -> str:
+    """How long what is over is kept, as its text; a table of it is one too."""
+    from pqclock.rules.retention import parse_keep
+
+    if isinstance(value, Mapping):
+        value = ";".join(f"{name}:{length}" for name, length in value.items())
+    text = read_text(value)
+    parse_keep(text)
+    return text
+
+
+def read_duration(value: object) -> timedelta:
+    """A length of time."""
+    from pqclock.rules.durations import parse_duration
+
+    if not isinstance(value, (str, timedelta)):
+        raise ValueError
+    return parse_duration(value)
