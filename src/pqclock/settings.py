@@ -17,7 +17,7 @@ from typing import Any
 
 from pqclock.errors import SettingsError
 from pqclock.rules.addresses import check_database_url
-from pqclock.setting_values import read_duration, read_pools, read_text
+from pqclock.setting_values import read_duration, read_keep, read_pools, read_text
 
 PREFIX = "PQCLOCK_"
 LOG_FORMATS = ("auto", "text", "json")
