@@ -388,3 +388,12 @@ def test_a_key_in_an_open_transaction_is_not_waited_for_for_ever(database: Datab
         enqueue(other, keyed)
         assert do(s, "retry", a, b) == [(a, False, "locked"), (b, True, "ready")]
     assert do(s, "retry", a) == [(a, False, "unique")]
+
+
+def test_a_job_that_was_held_for_a_person_goes_on_when_that_person_says_so(database: Database) -> None:
+    s = database.session
+    (job_id,) = enqueue(s, new(max_attempts=3))
+    s.conn.execute("UPDATE pqclock.job SET state = 'scheduled', ready_seq = NULL, held = true, review = true")
+    assert jobs.promote(s, 10, NOW + HOUR).promoted == 0
+    assert do(s, "run", job_id) == [(job_id, True, "due")]
+    assert jobs.promote(s, 10, NOW + HOUR).promoted == 1
