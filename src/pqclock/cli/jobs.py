@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -50,11 +51,12 @@ def list_jobs(asked: Asked, limit: int, cursor: str | None, **filters: str | Non
     before = None if cursor is None else _id(cursor)
     with connected(asked.settings) as session, listings.reading(session):
         page = listings.jobs(session, **filters, before=before, limit=limit)
+        progress = listings.progress(session, [job.id for job in page.rows])
         now = listings.now(session)
     if asked.json:
         print_json("jobs", page.rows, page.next)
     elif page.rows:
-        print_table(_COLUMNS, [_row(job, now) for job in page.rows], page.next)
+        print_table(_COLUMNS, [_row(job, progress.get(job.id), now) for job in page.rows], page.next)
     else:
         say("no such jobs" if any(filters.values()) else "no jobs")
 
@@ -67,9 +69,9 @@ def _id(cursor: str) -> int:
     return int(cursor[:20])
 
 
-def _row(job: JobRow, now: datetime) -> list[object]:
+def _row(job: JobRow, progress: dict[str, Any] | None, now: datetime) -> list[object]:
     attempt, when = f"{job.attempt}/{job.max_attempts}", moment(_instant(job), now)
-    last = _first_line(job.error) or progress_words(job.progress)
+    last = _first_line(job.error) or progress_words(progress)
     return [job.id, job.state, job.task, job.queue, job.schedule_key, attempt, when, last]
 
 
@@ -96,20 +98,21 @@ def show_job(asked: Asked, job_id: int) -> None:
 
     with connected(asked.settings) as session, listings.reading(session):
         found = listings.job(session, job_id)
+        progress = listings.progress(session, [job_id]).get(job_id)
         now = listings.now(session)
     if found is None:
         raise UnknownJob(f"the database has no job {job_id}, or not any more: see `pqclock jobs list`")
     job, attempts = found
     if asked.json:
-        print_json("jobs", [job], attempts=attempts)
+        print_json("jobs", [job], attempts=attempts, progress=[progress] if progress else [])
     else:
-        _show(job, attempts, now)
+        _show(job, attempts, progress, now)
 
 
-def _show(job: JobRow, attempts: list[AttemptRow], now: datetime) -> None:
+def _show(job: JobRow, attempts: list[AttemptRow], progress: dict[str, Any] | None, now: datetime) -> None:
     instants = ("run_at", "tick", "created_at", "started_at", "finished_at")
     values = {name: getattr(job, name) for name in JobRow.__slots__}
-    values["progress"] = progress_words(job.progress)
+    values["progress"] = progress_words(progress)
     show(details((name, moment(value, now) if name in instants else value) for name, value in values.items()))
     if not attempts:
         return

@@ -40,7 +40,6 @@ class JobRow:
     finished_at: datetime | None
     error: str | None
     worker_id: int | None
-    progress: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

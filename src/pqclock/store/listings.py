@@ -90,6 +90,11 @@ def jobs(
     return Page(rows, str(ids[limit - 1]) if len(ids) > limit else None)
 
 
+def progress(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """How far these jobs have come, by id: done, total, and the seconds spent; without those that have told nothing."""
+    return dict(session.run("listings.progress", ids=list(ids)).fetchall())
+
+
 def job(session: Session, job_id: int) -> tuple[JobRow, list[AttemptRow]] | None:
     """A job and its runs; None when the database does not have it, or not any more."""
     rows = session.fetch(JobRow, "listings.jobs", ids=[job_id]) if 0 <= job_id <= _LAST_ID else []

@@ -38,8 +38,16 @@ SELECT id FROM live UNION ALL SELECT id FROM past ORDER BY id DESC LIMIT %(limit
 -- Jobs by their ids. A run_at beyond the calendar ('infinity') comes as its last day.
 SELECT v.id, v.state, v.queue, v.task, v.args, v.result, v.priority, v.labels,
        least(v.run_at, timestamptz '9999-12-31 00:00:00Z') AS run_at, v.attempt, v.max_attempts, v.unique_key,
-       v.schedule_key, v.tick, v.created_at, v.started_at, v.finished_at, v.error, v.worker_id, v.progress
+       v.schedule_key, v.tick, v.created_at, v.started_at, v.finished_at, v.error, v.worker_id
 FROM {schema}.jobs AS v WHERE v.id = ANY(%(ids)s::bigint[]) ORDER BY v.id DESC
+
+-- name: progress
+-- How far these jobs have come, those that have told.
+SELECT j.id, j.checkpoint - 'cursor' AS progress FROM {schema}.job AS j
+WHERE j.id = ANY(%(ids)s::bigint[]) AND j.checkpoint IS NOT NULL
+UNION ALL
+SELECT h.id, h.checkpoint - 'cursor' FROM {schema}.job_history AS h
+WHERE h.id = ANY(%(ids)s::bigint[]) AND h.checkpoint IS NOT NULL
 
 -- name: attempts
 SELECT a.attempt, a.outcome, a.worker_id, a.started_at, a.finished_at, a.error_type, a.error, a.traceback

@@ -32,13 +32,13 @@ LEFT JOIN LATERAL (
 CREATE VIEW {schema}.jobs AS
 SELECT j.id, j.state::text AS state, j.queue, j.task, j.args, NULL::jsonb AS result, j.priority, j.labels, j.run_at,
        j.attempt, j.max_attempts, j.unique_key, s.key AS schedule_key, j.tick, j.created_at, j.started_at,
-       NULL::timestamptz AS finished_at, j.error, j.worker_id, j.checkpoint - 'cursor' AS progress
+       NULL::timestamptz AS finished_at, j.error, j.worker_id
 FROM {schema}.job AS j
 LEFT JOIN {schema}.schedule AS s ON s.id = j.schedule_id
 UNION ALL
 SELECT h.id, h.state, h.queue, h.task, h.args, h.result, h.priority, h.labels, h.run_at,
        h.attempt, h.max_attempts, h.unique_key, s.key, h.tick, h.created_at, h.started_at,
-       h.finished_at, h.error, h.worker_id, h.checkpoint - 'cursor'
+       h.finished_at, h.error, h.worker_id
 FROM {schema}.job_history AS h
 LEFT JOIN {schema}.schedule AS s ON s.id = h.schedule_id;
 
