@@ -13,6 +13,7 @@ from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
 from pqclock.store import gating, job_verbs
 from pqclock.store.database import Session
+from pqclock.store.insertion import insertion
 
 LEASE_LENGTH = timedelta(seconds=15)
 LEADER_SILENCE = timedelta(seconds=10)
@@ -96,25 +97,6 @@ class JobResult:
     state: str
     result: Any
     error: str | None
-
-
-def insertion(
-    jobs: Sequence[NewJob], code_defaults: Mapping[str, Mapping[str, Any]], now: datetime | None = None
-) -> dict[str, Any]:
-    """The parameters of the statement `jobs.insert`, for sync and async connections alike."""
-    return {
-        "tasks": [job.task for job in jobs],
-        "args": [job.args for job in jobs],
-        "queues": [job.queue for job in jobs],
-        "run_ats": [job.run_at for job in jobs],
-        "delays": [job.delay for job in jobs],
-        "priorities": [job.priority for job in jobs],
-        "labels": [job.labels for job in jobs],
-        "max_attempts": [job.max_attempts for job in jobs],
-        "options": [job.options for job in jobs],
-        "code_defaults": json.dumps(code_defaults),
-        "now": now,
-    }
 
 
 def entered(rows: Sequence[tuple[Any, ...]]) -> list[Entered]:

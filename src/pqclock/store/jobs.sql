@@ -1,10 +1,9 @@
 -- name: insert
 -- Enqueue jobs; those that came in, or were met, come back in input order. One row with a fault or a conflict: nothing
--- was inserted.
+-- was inserted. All it takes are texts, which every driver sends alike: it runs on connections of the callers' as well.
 SELECT id, state, inserted, fault, conflict FROM {schema}.insert_jobs(
-    %(tasks)s::text[], %(args)s::jsonb[], %(queues)s::text[], %(run_ats)s::timestamptz[], %(delays)s::interval[],
-    %(priorities)s::integer[], %(labels)s::jsonb[], %(max_attempts)s::integer[], %(options)s::jsonb[],
-    %(code_defaults)s::jsonb, %(now)s::timestamptz
+    %(kinds)s::text::jsonb, %(args)s::text::jsonb, %(which)s::text::integer[], %(code_defaults)s::text::jsonb,
+    %(now)s::text::timestamptz
 )
 
 -- name: promote

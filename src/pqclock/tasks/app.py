@@ -12,7 +12,8 @@ from pqclock.rules.retry import Retry
 from pqclock.rules.unique import Unique
 from pqclock.settings import load
 from pqclock.store.database import check_schema_name
-from pqclock.store.jobs import JobResult, NewJob, entered, insertion, parse_result
+from pqclock.store.insertion import insertion
+from pqclock.store.jobs import JobResult, NewJob, entered, parse_result
 from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections, Place, Rows, Step
 from pqclock.tasks.gates import Gates

@@ -366,44 +366,56 @@ BEGIN
 END $$;
 
 -- What calls ask for, with what they leave to others: call > the published task > the caller's own code > built-in.
+-- Jobs of one kind differ in their `args` alone: what it says is looked at once. `which` has the number of each job's kind,
+-- and is empty when all are of the first.
 CREATE FUNCTION {schema}.merged_jobs(
-    tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
-    labels jsonb[], max_attempts integer[], options jsonb[], code_defaults jsonb, moment timestamptz
+    kinds jsonb, args jsonb, which integer[], code_defaults jsonb, moment timestamptz
 ) RETURNS TABLE (
     no bigint, task text, args jsonb, run_at timestamptz, later boolean, queue text, priority smallint,
     max_attempts smallint, labels text[], options jsonb, own jsonb, marked boolean
 )
 LANGUAGE sql STABLE
 AS $$
-    SELECT w.no, w.task, w.args, greatest(w.run_at, moment + w.delay, moment),
-           coalesce(greatest(w.run_at, moment + w.delay) > moment, false),
-           coalesce(w.queue, k.queue), coalesce(w.priority, k.priority)::smallint,
-           coalesce(w.max_attempts, k.max_attempts)::smallint,
-           CASE WHEN w.labels IS NULL THEN k.labels ELSE ARRAY(SELECT jsonb_array_elements_text(w.labels)) END,
-           w.options, k.own, k.own ?| ARRAY['unique', 'throttle', 'fuse']
-    FROM unnest(tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options) WITH ORDINALITY
-         AS w (task, args, queue, run_at, delay, priority, labels, max_attempts, options, no)
-    LEFT JOIN (
-        SELECT c.name, coalesce(t.queue, c.code ->> 'queue', 'default') AS queue,
-               coalesce(t.priority, (c.code ->> 'priority')::smallint, 0) AS priority,
-               coalesce(t.max_attempts, (c.code ->> 'max_attempts')::smallint, 1) AS max_attempts,
-               coalesce(
-                   t.labels,
-                   (SELECT array_agg(l) FROM jsonb_array_elements_text(nullif(c.code -> 'labels', 'null')) AS l),
-                   ARRAY[]::text[]) AS labels,
-               {schema}.own_terms(
-                   coalesce(c.code -> 'options', '{}') || coalesce(t.options, '{}'),
-                   coalesce(t.arg_defaults, c.code -> 'arg_defaults')) AS own
-        FROM (SELECT DISTINCT u.name, code_defaults -> u.name AS code FROM unnest(tasks) AS u (name)) AS c
-        LEFT JOIN {schema}.task AS t ON t.name = c.name
+    SELECT w.no, k.task, w.args, k.run_at, k.later, k.queue, k.priority, k.max_attempts, k.labels, k.options, k.own, k.marked
+    FROM ROWS FROM (jsonb_array_elements(args), unnest(which)) WITH ORDINALITY AS w (args, kind, no)
+    JOIN (
+        SELECT s.no, s.task, greatest(s.run_at, moment + s.delay, moment) AS run_at,
+               coalesce(greatest(s.run_at, moment + s.delay) > moment, false) AS later,
+               coalesce(s.queue, d.queue) AS queue, coalesce(s.priority, d.priority)::smallint AS priority,
+               coalesce(s.max_attempts, d.max_attempts)::smallint AS max_attempts,
+               CASE WHEN s.labels IS NULL THEN d.labels
+                    ELSE ARRAY(SELECT jsonb_array_elements_text(s.labels)) END AS labels,
+               s.options, d.own, d.own ?| ARRAY['unique', 'throttle', 'fuse'] AS marked
+        FROM ROWS FROM (
+            jsonb_to_recordset(kinds) AS (
+                task text, queue text, run_at timestamptz, delay interval, priority integer, labels jsonb,
+                max_attempts integer, options jsonb)
+        ) WITH ORDINALITY AS s (task, queue, run_at, delay, priority, labels, max_attempts, options, no)
+        LEFT JOIN (
+            SELECT c.name, coalesce(t.queue, c.code ->> 'queue', 'default') AS queue,
+                   coalesce(t.priority, (c.code ->> 'priority')::smallint, 0) AS priority,
+                   coalesce(t.max_attempts, (c.code ->> 'max_attempts')::smallint, 1) AS max_attempts,
+                   coalesce(
+                       t.labels,
+                       (SELECT array_agg(l) FROM jsonb_array_elements_text(nullif(c.code -> 'labels', 'null')) AS l),
+                       ARRAY[]::text[]) AS labels,
+                   {schema}.own_terms(
+                       coalesce(c.code -> 'options', '{}') || coalesce(t.options, '{}'),
+                       coalesce(t.arg_defaults, c.code -> 'arg_defaults')) AS own
+            FROM (
+                SELECT DISTINCT u.task AS name, code_defaults -> u.task AS code
+                FROM jsonb_to_recordset(kinds) AS u (task text)
+            ) AS c
+            LEFT JOIN {schema}.task AS t ON t.name = c.name
+            OFFSET 0
+        ) AS d ON d.name = s.task
         OFFSET 0
-    ) AS k ON k.name = w.task
+    ) AS k ON k.no = coalesce(w.kind, 1)
 $$;
 
 -- Those that carry something, or that may have to pass the gate of a pause.
 CREATE FUNCTION {schema}.admit_jobs(
-    tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
-    labels jsonb[], max_attempts integer[], options jsonb[], code_defaults jsonb, paused text[], moment timestamptz
+    kinds jsonb, args jsonb, which integer[], code_defaults jsonb, paused text[], moment timestamptz
 ) RETURNS TABLE (id bigint, state text, inserted boolean, fault text, conflict text)
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -425,9 +437,7 @@ BEGIN
             x.replaces, x.lane, x.gates, x.units, x.fault)::{schema}.entry
         FROM (
             SELECT nextval('{schema}.job_id') AS id, o.* FROM (
-                SELECT j.* FROM {schema}.merged_jobs(
-                    tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults, moment
-                ) AS j ORDER BY j.no
+                SELECT j.* FROM {schema}.merged_jobs(kinds, args, which, code_defaults, moment) AS j ORDER BY j.no
             ) AS o
         ) AS m
         LEFT JOIN LATERAL (
@@ -459,13 +469,12 @@ BEGIN
         ORDER BY e.id;
 END $$;
 
--- The one way in for new jobs. Ids rise in input order. `options` are what else the calls say: unique, unique_key,
--- throttle, fuse, units; under `schedule` what a schedule says.
+-- The one way in for new jobs. Ids rise in input order. `args` is a list of objects; the `options` of a kind are what else
+-- the calls say: unique, unique_key, throttle, fuse, units; under `schedule` what a schedule says.
 -- Nothing was inserted when a row has a `fault`, about what a template cannot be filled with, or a `conflict`, with the job
 -- that has the key: an error would be the end of the caller's transaction.
 CREATE FUNCTION {schema}.insert_jobs(
-    tasks text[], args jsonb[], queues text[], run_ats timestamptz[], delays interval[], priorities integer[],
-    labels jsonb[], max_attempts integer[], options jsonb[], code_defaults jsonb, given_now timestamptz
+    kinds jsonb, args jsonb, which integer[], code_defaults jsonb, given_now timestamptz
 ) RETURNS TABLE (id bigint, state text, inserted boolean, fault text, conflict text)
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -473,14 +482,13 @@ AS $$
 DECLARE
     moment constant timestamptz := coalesce(given_now, clock_timestamp());
 BEGIN
-    IF array_remove(options, NULL) <> '{}' OR EXISTS (SELECT FROM {schema}.pause) OR EXISTS (
-           SELECT FROM {schema}.task AS t WHERE t.name = ANY(tasks) AND t.options ?| ARRAY['unique', 'throttle', 'fuse'])
-       OR EXISTS (
-           SELECT FROM jsonb_each(code_defaults) AS c WHERE c.value -> 'options' ?| ARRAY['unique', 'throttle', 'fuse'])
+    IF EXISTS (SELECT FROM {schema}.pause) OR EXISTS (
+        SELECT FROM jsonb_to_recordset(kinds) AS k (task text, options jsonb) LEFT JOIN {schema}.task AS t ON t.name = k.task
+        WHERE k.options IS NOT NULL OR t.options ?| ARRAY['unique', 'throttle', 'fuse']
+           OR code_defaults -> k.task -> 'options' ?| ARRAY['unique', 'throttle', 'fuse'])
     THEN
         RETURN QUERY SELECT j.* FROM {schema}.admit_jobs(
-            tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults,
-            {schema}.paused_gates(moment), moment
+            kinds, args, which, code_defaults, {schema}.paused_gates(moment), moment
         ) AS j;
         RETURN;
     END IF;
@@ -490,9 +498,7 @@ BEGIN
             SELECT nextval('{schema}.job_id'), CASE WHEN m.later THEN NULL ELSE nextval('{schema}.ready_seq') END,
                    m.run_at, moment, (CASE WHEN m.later THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
                    m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels
-            FROM {schema}.merged_jobs(
-                tasks, args, queues, run_ats, delays, priorities, labels, max_attempts, options, code_defaults, moment
-            ) AS m ORDER BY m.no
+            FROM {schema}.merged_jobs(kinds, args, which, code_defaults, moment) AS m ORDER BY m.no
             RETURNING id, state, queue, run_at
         ),
         -- A later job wakes the clock only when it falls due before the clock's next look.
@@ -608,8 +614,10 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = format('task %L: units %s must be 1 or more', task, units);
     END IF;
     SELECT j.* INTO came FROM {schema}.insert_jobs(
-        ARRAY[task], ARRAY[args], ARRAY[queue], ARRAY[run_at], ARRAY[delay], ARRAY[priority],
-        ARRAY[to_jsonb(labels)], ARRAY[max_attempts], ARRAY[nullif(said, '{}')], '{}', NULL
+        jsonb_build_array(jsonb_build_object(
+            'task', task, 'queue', queue, 'run_at', run_at, 'delay', delay, 'priority', priority, 'labels', labels,
+            'max_attempts', max_attempts, 'options', nullif(said, '{}'))),
+        jsonb_build_array(args), '{}', '{}', NULL
     ) AS j;
     IF came.fault IS NOT NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = came.fault;

@@ -1,0 +1,69 @@
+"""Jobs on their way into the database, as the texts that `jobs.insert` takes, in slices of a bounded size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pqclock.store.jobs import NewJob
+
+Defaults = Mapping[str, Mapping[str, Any]]
+
+# Of one statement: what is more is cut, so that neither side holds all of a large call at once.
+SLICE_JOBS = 5_000
+SLICE_CHARACTERS = 8 * 1024 * 1024
+
+# What jobs of one kind have in common; the names of the fields in JSON are these.
+_FIELDS = ("task", "queue", "run_at", "delay", "priority", "labels", "max_attempts", "options")
+_kind_of = attrgetter(*_FIELDS)
+_JSON_FIELDS = frozenset(("labels", "options"))
+
+
+def slices(
+    jobs: Iterable[NewJob], *, most_jobs: int = SLICE_JOBS, most_characters: int = SLICE_CHARACTERS
+) -> Iterator[list[NewJob]]:
+    """The jobs in their order, as many at a time as one statement takes; a slice is never empty."""
+    taken: list[NewJob] = []
+    characters = 0
+    for job in jobs:
+        taken.append(job)
+        characters += len(job.args)
+        if len(taken) >= most_jobs or characters >= most_characters:
+            yield taken
+            taken, characters = [], 0
+    if taken:
+        yield taken
+
+
+def insertion(jobs: Iterable[NewJob], code_defaults: Defaults, now: datetime | None = None) -> dict[str, str | None]:
+    """The parameters of the statement `jobs.insert`, for connections of every kind: texts alone."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    which = [numbers.setdefault(_kind_of(job), len(numbers) + 1) for job in jobs]
+    return {
+        "kinds": json.dumps([_kind(values) for values in numbers], ensure_ascii=False),
+        # They are JSON texts already.
+        "args": f"[{','.join([job.args for job in jobs])}]",
+        "which": f"{{{','.join(map(str, which))}}}" if len(numbers) > 1 else "{}",
+        "code_defaults": json.dumps(code_defaults, ensure_ascii=False),
+        "now": None if now is None else now.isoformat(),
+    }
+
+
+def _kind(values: tuple[Any, ...]) -> dict[str, Any]:
+    return {name: _plain(name, value) for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value as JSON has it, whatever the session of the caller takes times and intervals for."""
+    if name in _JSON_FIELDS:
+        return json.loads(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        # In seconds, since a day is not as long in every zone.
+        return f"{value.days * 86_400 + value.seconds}.{value.microseconds:06} seconds"
+    return value
