@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pqclock import App, ArgumentError, Task, Unique, UniqueConflict
-from pqclock.tasks import connections
+from pqclock.store.callers.on_psycopg import OnConnection
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -108,15 +108,15 @@ def test_an_enqueue_of_ours_that_was_in_a_deadlock_is_tried_again(
     report: Task[..., Any], monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     report.enqueue(day="mon")
-    left, run_on = [times], connections._run_on
+    left, run = [times], OnConnection.run
 
-    def fail(conn: Any, text: bytes, params: Any) -> Any:
+    def fail(conn: OnConnection, text: bytes, params: Any) -> Any:
         if b"insert_jobs" in text and left[0]:
             left[0] -= 1
             raise psycopg.errors.DeadlockDetected("deadlock detected")
-        return run_on(conn, text, params)
+        return run(conn, text, params)
 
-    monkeypatch.setattr(connections, "_run_on", fail)
+    monkeypatch.setattr(OnConnection, "run", fail)
     if times == 2:
         assert report.enqueue(day="tue").inserted
     else:

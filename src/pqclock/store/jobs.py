@@ -99,7 +99,7 @@ class JobResult:
     error: str | None
 
 
-def entered(rows: Sequence[tuple[Any, ...]]) -> list[Entered]:
+def entered(rows: Sequence[Sequence[Any]]) -> list[Entered]:
     """The rows of `jobs.insert`, for sync and async connections alike.
 
     Raises ArgumentError for a template that cannot be filled, and UniqueConflict; nothing was inserted then.
@@ -300,7 +300,7 @@ def expire(session: Session, limit: int, now: datetime | None = None) -> list[in
     return [job_id for (job_id,) in session.run("jobs.expire", limit=limit, now=now)]
 
 
-def parse_result(rows: Sequence[tuple[Any, ...]]) -> JobResult | None:
+def parse_result(rows: Sequence[Sequence[Any]]) -> JobResult | None:
     """The row of `jobs.result`, for sync and async connections alike."""
     return JobResult(*rows[0]) if rows else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -11,11 +11,12 @@ from pqclock.errors import ArgumentError
 from pqclock.rules.retry import Retry
 from pqclock.rules.unique import Unique
 from pqclock.settings import load
+from pqclock.store.callers import Rows
 from pqclock.store.database import check_schema_name
-from pqclock.store.insertion import insertion
-from pqclock.store.jobs import JobResult, NewJob, entered, parse_result
+from pqclock.store.jobs import JobResult, NewJob, parse_result
 from pqclock.store.tasks import publication
-from pqclock.tasks.connections import Connections, Place, Rows, Step
+from pqclock.tasks.connections import Connections, Place, Step
+from pqclock.tasks.enqueueing import Enqueueing
 from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.hooks import Hooks, Report, Surrounding
@@ -197,22 +198,33 @@ class App:
         """Have `report(failure)` called whenever a run fails, with the reason: see Failure. Usable as a decorator."""
         return self.hooks.add_report(report)
 
-    def enqueue_many(self, jobs: Sequence[NewJob], conn: Any = None) -> list[JobHandle]:
-        """Insert jobs made by `Task.job(...)` in one statement; handles come in input order.
+    def enqueue_many(self, jobs: Iterable[NewJob], conn: Any = None) -> list[JobHandle]:
+        """Insert jobs made by `Task.job(...)` in one transaction; handles come in input order.
 
         A job whose unique key is taken, also by an earlier one of them, gets the handle of the job that has it. Nothing
-        is inserted when one of them raises UniqueConflict, or cannot fill a template.
-        `conn` is a psycopg connection: the jobs are then part of its transaction, and vanish with its rollback.
+        is inserted when one of them raises UniqueConflict, or cannot fill a template, or `jobs` raises.
+        `jobs` may be any iterable: many of them are sent in slices, and a generator is never held as a whole.
+        `conn` is a connection of yours, as in `Task.using`: the jobs are then part of its transaction, and vanish with
+        its rollback.
         """
-        if not jobs:
+        enqueueing = Enqueueing(self, jobs)
+        if enqueueing.empty:
             return []
-        return self._connections.perform(self._enqueueing(jobs, conn))
+        # Never on the caller's connection: that would hold up every other publisher until its transaction ends.
+        if conn is None and self._published < len(self._tasks):
+            self._connections.perform(self._publishing())
+        self._connections.send("jobs.insert", enqueueing, conn)
+        return enqueueing.handles
 
-    async def enqueue_many_async(self, jobs: Sequence[NewJob], conn: Any = None) -> list[JobHandle]:
-        """The same, on an event loop; `conn` is then a psycopg AsyncConnection."""
-        if not jobs:
+    async def enqueue_many_async(self, jobs: Iterable[NewJob], conn: Any = None) -> list[JobHandle]:
+        """The same, on an event loop; `conn` is then an async connection."""
+        enqueueing = Enqueueing(self, jobs)
+        if enqueueing.empty:
             return []
-        return await self._connections.perform_async(self._enqueueing(jobs, conn))
+        if conn is None and self._published < len(self._tasks):
+            await self._connections.perform_async(self._publishing())
+        await self._connections.send_async("jobs.insert", enqueueing, conn)
+        return enqueueing.handles
 
     def job_result(self, job_id: int) -> JobResult | None:
         """Where a job stands and what it returned; None when the database does not know it."""
@@ -239,28 +251,16 @@ class App:
         address = find_address(self._database_url, settings=settings)
         return Place(address, self.schema or settings.schema)
 
-    def _enqueueing(self, jobs: Sequence[NewJob], conn: Any) -> Generator[Step, Rows, list[JobHandle]]:
-        """The statements of an enqueue, the same for threads and for event loops."""
-        # Never on the caller's connection: that would hold up every other publisher until its transaction ends.
-        if conn is None and self._published < len(self._tasks):
-            yield from self._publishing()
-        rows = yield "jobs.insert", insertion(jobs, self._defaults(jobs)), conn
-        return [JobHandle(job.id, job.inserted, job.state, self) for job in entered(rows)]
-
     def _publishing(self) -> Generator[Step, Rows, None]:
         """Tell the database about the tasks, once until more are registered."""
         tasks = self.publication()
-        written = yield "tasks.publish", publication(tasks), None
+        written = yield "tasks.publish", publication(tasks)
         self._unsettled.update(name for name, *_ in written)
         if self._unsettled:
             names = sorted(self._unsettled)
-            yield "tasks.settle", {"names": names}, None
+            yield "tasks.settle", {"names": names}
             self._unsettled.difference_update(names)
         self._published = len(tasks)
-
-    def _defaults(self, jobs: Sequence[NewJob]) -> dict[str, dict[str, Any]]:
-        """What this code says of the tasks, for those that nobody has published."""
-        return {name: self._tasks[name].defaults() for name in {job.task for job in jobs} if name in self._tasks}
 
 
 def _published(task: Task[..., Any], version: str) -> dict[str, Any]:

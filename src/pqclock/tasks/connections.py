@@ -7,25 +7,24 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-import psycopg
 from psycopg import errors
-from psycopg.rows import tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from pqclock.address import Address
-from pqclock.errors import ArgumentError, Refused
+from pqclock.store.callers import Params, Rows, async_caller, caller, on_callers, told
+from pqclock.store.callers.on_psycopg import OnAsyncConnection, OnConnection
 from pqclock.store.database import Session, connect, query, unreachable
-from pqclock.tasks.pools import LoopPool, ThreadPool
+from pqclock.tasks import sending
+from pqclock.tasks.pools import AsyncConn, Conn, LoopPool, ThreadPool
+from pqclock.tasks.sending import Parts
 
-Params = dict[str, Any]
-Rows = Sequence[tuple[Any, ...]]
-Step = tuple[str, Params, Any]
+Step = tuple[str, Params]
 Result = TypeVar("Result")
 
 # Somebody else was in the way, and nothing was written: a statement of ours is run again after a pause, so many times.
@@ -75,24 +74,22 @@ class Connections:
             result: Result = end.value
             return result
 
-    def run(self, statement: str, params: Params, conn: Any = None) -> Rows:
-        """Execute a named statement and give its rows; in the transaction of `conn` if that is given."""
+    def run(self, statement: str, params: Params) -> Rows:
+        """Execute a named statement and give its rows."""
         text = query(statement, self._found().schema)
-        if conn is not None:
-            return _run_on(_sync(conn), text, params)
-        pauses = iter(_PAUSES)
-        while True:
-            place, pool = self._opened()
-            try:
-                with pool.connection() as own:
-                    return _run_on(own, text, params)
-            except PoolClosed:
-                # Another thread closed the app just now, and nothing was run: that was no reason to fail.
-                continue
-            except _AGAIN:
-                time.sleep(_next(pauses))
-            except PoolTimeout as error:
-                raise unreachable(place.address.url, error) from error
+        return self._on_own(lambda own: OnConnection(own).run(text, params))
+
+    def send(self, statement: str, parts: Parts, conn: Any = None) -> None:
+        """Execute a named statement for each of `parts`, all or none; in the transaction of `conn` if that is given.
+
+        It may be a connection of any library that `store.callers` knows. Raises ArgumentError for what is none.
+        """
+        text = query(statement, self._found().schema)
+        if conn is None:
+            self._on_own(lambda own: sending.on_own(own, text, parts), parts.repeatable)
+        else:
+            with on_callers(conn):
+                sending.on_callers(caller(conn), text, parts)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -100,7 +97,7 @@ class Connections:
         while True:
             place, pool = self._opened()
             try:
-                with pool.connection() as own, _migrated():
+                with pool.connection() as own, told():
                     yield Session(own, place.schema)
                     return
             except PoolClosed:
@@ -108,25 +105,19 @@ class Connections:
             except PoolTimeout as error:
                 raise unreachable(place.address.url, error) from error
 
-    async def run_async(self, statement: str, params: Params, conn: Any = None) -> Rows:
-        """The same, on an event loop."""
-        # Looking for it may take a while, having found it does not.
-        found = self._found() if self._place is not None else await asyncio.to_thread(self._found)
-        text = query(statement, found.schema)
-        if conn is not None:
-            return await _run_on_async(_async(conn), text, params)
-        pauses = iter(_PAUSES)
-        while True:
-            place, pool = await self._opened_on_loop()
-            try:
-                async with pool.connection() as own:
-                    return await _run_on_async(own, text, params)
-            except PoolClosed:
-                continue
-            except _AGAIN:
-                await asyncio.sleep(_next(pauses))
-            except PoolTimeout as error:
-                raise unreachable(place.address.url, error) from error
+    async def run_async(self, statement: str, params: Params) -> Rows:
+        """The same as `run`, on an event loop."""
+        text = await self._query_async(statement)
+        return await self._on_own_async(lambda own: OnAsyncConnection(own).run(text, params))
+
+    async def send_async(self, statement: str, parts: Parts, conn: Any = None) -> None:
+        """The same as `send`, on an event loop and with an async connection."""
+        text = await self._query_async(statement)
+        if conn is None:
+            await self._on_own_async(lambda own: sending.on_own_async(own, text, parts), parts.repeatable)
+        else:
+            with on_callers(conn):
+                await sending.on_callers_async(async_caller(conn), text, parts)
 
     def close(self) -> None:
         """Close the pool of threads, and those of event loops that are closed; the others close with their loops.
@@ -168,6 +159,42 @@ class Connections:
             if self._place is None:
                 self._place = self._find()
             return self._place
+
+    async def _query_async(self, statement: str) -> bytes:
+        # Looking for it may take a while, having found it does not.
+        found = self._found() if self._place is not None else await asyncio.to_thread(self._found)
+        return query(statement, found.schema)
+
+    def _on_own(self, work: Callable[[Conn], Result], repeatable: bool = True) -> Result:
+        """Do something on a connection of the app; again when others were in the way, if it is `repeatable`."""
+        pauses = iter(_PAUSES if repeatable else ())
+        while True:
+            place, pool = self._opened()
+            try:
+                with pool.connection() as own, told():
+                    return work(own)
+            except PoolClosed:
+                # Another thread closed the app just now, and nothing was run: that was no reason to fail.
+                continue
+            except _AGAIN:
+                time.sleep(_next(pauses))
+            except PoolTimeout as error:
+                raise unreachable(place.address.url, error) from error
+
+    async def _on_own_async(self, work: Callable[[AsyncConn], Awaitable[Result]], repeatable: bool = True) -> Result:
+        pauses = iter(_PAUSES if repeatable else ())
+        while True:
+            place, pool = await self._opened_on_loop()
+            try:
+                async with pool.connection() as own:
+                    with told():
+                        return await work(own)
+            except PoolClosed:
+                continue
+            except _AGAIN:
+                await asyncio.sleep(_next(pauses))
+            except PoolTimeout as error:
+                raise unreachable(place.address.url, error) from error
 
     def _opened(self) -> tuple[Place, ThreadPool]:
         with self._lock:
@@ -212,44 +239,8 @@ def _try(place: Place) -> None:
     connect(place.address.url, place.schema, "app").close()
 
 
-def _run_on(conn: psycopg.Connection[Any], text: bytes, params: Params) -> Rows:
-    with _migrated(), conn.cursor(row_factory=tuple_row) as cursor:
-        cursor.execute(text, params)
-        return cursor.fetchall() if cursor.description else ()
-
-
-async def _run_on_async(conn: psycopg.AsyncConnection[Any], text: bytes, params: Params) -> Rows:
-    with _migrated():
-        async with conn.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(text, params)
-            return await cursor.fetchall() if cursor.description else ()
-
-
-@contextmanager
-def _migrated() -> Iterator[None]:
-    """Tell what is to be done about a database that lacks our tables or functions."""
-    try:
-        yield
-    except (errors.UndefinedTable, errors.UndefinedFunction, errors.InvalidSchemaName) as error:
-        raise Refused("the database has no tables of pqclock, or old ones: run `pqclock migrate`") from error
-
-
 def _next(pauses: Iterator[float]) -> float:
     """How long to wait before it is tried again; raises what was caught when that was often enough."""
     for pause in pauses:
         return pause * random.uniform(0.5, 1.5)  # noqa: S311
     raise  # noqa: PLE0704
-
-
-def _sync(conn: Any) -> psycopg.Connection[Any]:
-    if not isinstance(conn, psycopg.Connection):
-        raise ArgumentError(
-            f"conn is of type {type(conn).__name__}: pass a psycopg.Connection, or an AsyncConnection to enqueue_async"
-        )
-    return conn
-
-
-def _async(conn: Any) -> psycopg.AsyncConnection[Any]:
-    if not isinstance(conn, psycopg.AsyncConnection):
-        raise ArgumentError(f"conn is of type {type(conn).__name__}: pass a psycopg.AsyncConnection to enqueue_async")
-    return conn

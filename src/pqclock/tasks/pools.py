@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
+import time
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -16,9 +18,25 @@ from pqclock.store.database import SESSION_DEFAULTS, clean_url, connection_param
 
 SIZE = 8
 TIMEOUT = 10.0
+# One that was lent this many seconds ago need not be asked whether it is alive, if nothing has come in since.
+FRESH = 2.0
 
 Conn = psycopg.Connection[TupleRow]
 AsyncConn = psycopg.AsyncConnection[TupleRow]
+
+
+class Fresh:
+    """When connections were lent: a look at each of them that costs no round trip."""
+
+    def __init__(self) -> None:
+        self._lent: WeakKeyDictionary[Conn | AsyncConn, float] = WeakKeyDictionary()
+
+    def lend(self, conn: Conn | AsyncConn) -> bool:
+        """Whether it was in use just now, and the server has said nothing since: not even that it ends the session."""
+        now = time.monotonic()
+        before = self._lent.get(conn, float("-inf"))
+        self._lent[conn] = now
+        return now - before < FRESH and not _has_news(conn)
 
 
 class ThreadPool:
@@ -26,6 +44,7 @@ class ThreadPool:
 
     def __init__(self, url: str) -> None:
         self._all: WeakSet[Conn] = WeakSet()
+        self._fresh = Fresh()
         self._pool: ConnectionPool[Conn] = ConnectionPool(
             **_arguments(url), configure=self._keep, check=self._check, open=True
         )
@@ -49,6 +68,8 @@ class ThreadPool:
         self._all.add(conn)
 
     def _check(self, conn: Conn) -> None:
+        if self._fresh.lend(conn):
+            return
         try:
             self._pool.check_connection(conn)
         except psycopg.OperationalError:
@@ -62,6 +83,7 @@ class LoopPool:
 
     def __init__(self, url: str) -> None:
         self._all: WeakSet[AsyncConn] = WeakSet()
+        self._fresh = Fresh()
         self._pool: AsyncConnectionPool[AsyncConn] = AsyncConnectionPool(
             **_arguments(url), configure=self._keep, check=self._check, open=False
         )
@@ -93,6 +115,8 @@ class LoopPool:
         self._all.add(conn)
 
     async def _check(self, conn: AsyncConn) -> None:
+        if self._fresh.lend(conn):
+            return
         try:
             await self._pool.check_connection(conn)
         except psycopg.OperationalError:
@@ -111,6 +135,14 @@ def _arguments(url: str) -> dict[str, Any]:
         "reconnect_timeout": TIMEOUT,
         "name": "pqclock",
     }
+
+
+def _has_news(conn: Conn | AsyncConn) -> bool:
+    if conn.closed or not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(conn.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _abandon(connections: Iterable[Conn] | Iterable[AsyncConn]) -> None:

@@ -1,0 +1,60 @@
+"""The jobs of one call on their way in, and their handles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from pqclock.errors import ArgumentError
+from pqclock.store.callers import Params, Rows
+from pqclock.store.insertion import insertion, slices
+from pqclock.store.jobs import NewJob, entered
+from pqclock.tasks.handle import JobHandle
+
+if TYPE_CHECKING:
+    from pqclock.tasks.app import App
+
+
+class Enqueueing:
+    """Jobs by the slice, as `Connections.send` wants them. `handles` are those of the slices that came in so far."""
+
+    def __init__(self, app: App, jobs: Iterable[NewJob]) -> None:
+        if not isinstance(jobs, Iterable) or isinstance(jobs, str | bytes | Mapping):
+            raise ArgumentError(f"jobs is of type {type(jobs).__name__}: pass a list of those made by Task.job(...)")
+        self.handles: list[JobHandle] = []
+        self._app = app
+        # What cannot be gone through twice is taken as it comes.
+        self.repeatable = isinstance(jobs, Sequence)
+        rest = iter(()) if self.repeatable else iter(jobs)
+        self._known: Sequence[NewJob] = jobs if isinstance(jobs, Sequence) else list(islice(rest, 1))
+        self._rest: Iterator[NewJob] = rest
+        self.empty = not self._known
+
+    def begin(self) -> Iterator[Params]:
+        """The parameters of `jobs.insert` for each slice."""
+        self.handles = []
+        whole = self.repeatable and self._may_be_keyed()
+        # Keys are taken in their order, so that two calls with the same ones wait for each other, and do not lock.
+        parts = slices(self._checked(), most_jobs=len(self._known)) if whole else slices(self._checked())
+        return (insertion(part, self._defaults(part)) for part in parts)
+
+    def take(self, rows: Rows) -> None:
+        """Make the handles of a slice; raises as `store.jobs.entered` does."""
+        app = self._app
+        self.handles += [JobHandle(job_id, inserted, state, app) for job_id, state, inserted in entered(rows)]
+
+    def _checked(self) -> Iterator[NewJob]:
+        for number, job in enumerate(chain(self._known, self._rest)):
+            if not isinstance(job, NewJob):
+                raise ArgumentError(f"jobs[{number}] is of type {type(job).__name__}: make it with Task.job(...)")
+            yield job
+
+    def _may_be_keyed(self) -> bool:
+        unique = {name for name, task in self._app.tasks.items() if "unique" in task.entrance}
+        return any(job.options is not None or job.task in unique for job in self._known if isinstance(job, NewJob))
+
+    def _defaults(self, jobs: Sequence[NewJob]) -> dict[str, dict[str, Any]]:
+        """What this code says of the tasks, for those that nobody has published."""
+        tasks = self._app.tasks
+        return {name: tasks[name].defaults() for name in {job.task for job in jobs} if name in tasks}
