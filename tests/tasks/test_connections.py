@@ -13,7 +13,7 @@ import pytest
 
 from pqclock import App, Task
 from pqclock.address import Address
-from pqclock.tasks import connections
+from pqclock.store.database import query
 from pqclock.tasks.connections import Connections, Place
 from processes.fleet import eventually
 
@@ -167,13 +167,12 @@ def test_closing_while_others_enqueue_fails_nobody_and_leaves_nothing(
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statements that connections of apps have run, in order."""
     names: list[str] = []
-    query = connections.query
 
     def noted(statement: str, schema: str) -> bytes:
         names.append(statement)
         return query(statement, schema)
 
-    monkeypatch.setattr(connections, "query", noted)
+    monkeypatch.setattr("pqclock.tasks.connections.query", noted)
     return names
 
 

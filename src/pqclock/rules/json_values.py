@@ -13,6 +13,8 @@ MAX_DEPTH = 64
 # Python neither writes nor reads whole numbers of more than 4,300 digits.
 MAX_DIGITS = 4_000
 _TOO_LARGE = 10**MAX_DIGITS
+# What is left for `default` are mappings other than dict.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict)
 
 
 def check_object(value: Mapping[str, object], what: str) -> str:
@@ -23,13 +25,12 @@ def check_object(value: Mapping[str, object], what: str) -> str:
 def check_value(value: object, what: str) -> str:
     """The JSON text of any JSON value, with the same limits as `check_object`."""
     _check(value, what, 1)
-    # What is left for `default` are mappings other than dict.
-    return _within_limit(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict), what)
+    return _within_limit(_ENCODER.encode(value), what)
 
 
 def _within_limit(text: str, what: str) -> str:
-    size = len(text.encode())
-    if size > MAX_BYTES:
+    # A character takes four bytes at most, and most texts are far from the limit.
+    if len(text) > MAX_BYTES // 4 and (size := len(text.encode())) > MAX_BYTES:
         raise ArgumentError(
             f"{what} takes {size:,} bytes as JSON, the limit is {MAX_BYTES:,}: store the data and pass its id instead"
         )

@@ -20,6 +20,7 @@ SLICE_CHARACTERS = 8 * 1024 * 1024
 # What jobs of one kind have in common; the names of the fields in JSON are these.
 _FIELDS = ("task", "queue", "run_at", "delay", "priority", "labels", "max_attempts", "options")
 _kind_of = attrgetter(*_FIELDS)
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _JSON_FIELDS = frozenset(("labels", "options"))
 
 
@@ -44,11 +45,11 @@ def insertion(jobs: Iterable[NewJob], code_defaults: Defaults, now: datetime | N
     numbers: dict[tuple[Any, ...], int] = {}
     which = [numbers.setdefault(_kind_of(job), len(numbers) + 1) for job in jobs]
     return {
-        "kinds": json.dumps([_kind(values) for values in numbers], ensure_ascii=False),
+        "kinds": _encode([_kind(values) for values in numbers]),
         # They are JSON texts already.
         "args": f"[{','.join([job.args for job in jobs])}]",
         "which": f"{{{','.join(map(str, which))}}}" if len(numbers) > 1 else "{}",
-        "code_defaults": json.dumps(code_defaults, ensure_ascii=False),
+        "code_defaults": _encode(code_defaults),
         "now": None if now is None else now.isoformat(),
     }
 

@@ -84,6 +84,7 @@ class Task(Generic[P, R]):
             self.signature = _without_cursor(self.signature)
         self.entrance = entrance_options(f"task {name!r}", self.signature, **(entrance or {}))
         self.argument_defaults = argument_defaults(self.signature)
+        self._plain = self.using()
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
@@ -95,15 +96,15 @@ class Task(Generic[P, R]):
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """Insert a job with these arguments; a worker runs it as soon as one is free."""
-        return self.using().enqueue(*args, **kwargs)
+        return self._plain.enqueue(*args, **kwargs)
 
     async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """The same, from an event loop."""
-        return await self.using().enqueue_async(*args, **kwargs)
+        return await self._plain.enqueue_async(*args, **kwargs)
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Describe a job for `App.enqueue_many`."""
-        return self.using().job(*args, **kwargs)
+        return self._plain.job(*args, **kwargs)
 
     def using(
         self,
@@ -124,9 +125,12 @@ class Task(Generic[P, R]):
     ) -> Enqueuer[P]:
         """Options for one enqueue: they go before those of the task.
 
-        `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `conn` is a psycopg connection
-        (an AsyncConnection for `enqueue_async`), in whose transaction the job is then inserted. `unique_key` is the key
-        itself and no template; it is taken under the terms of the task's `unique`, else until the job is finished.
+        `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `unique_key` is the key itself and
+        no template; it is taken under the terms of the task's `unique`, else until the job is finished.
+        `conn` is a connection of yours, in whose transaction the job is then inserted: of psycopg, a connection or
+        session of SQLAlchemy, or `django.db.connection` (or the alias of a database of Django); for `enqueue_async` an
+        async one of psycopg, SQLAlchemy or asyncpg. Raises ArgumentError for one that is closed, or in a transaction
+        that has failed.
         """
         what = f"task {self.name!r}"
         refuse_later(what, later)

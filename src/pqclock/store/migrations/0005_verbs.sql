@@ -477,6 +477,8 @@ CREATE FUNCTION {schema}.insert_jobs(
     kinds jsonb, args jsonb, which integer[], code_defaults jsonb, given_now timestamptz
 ) RETURNS TABLE (id bigint, state text, inserted boolean, fault text, conflict text)
 LANGUAGE plpgsql VOLATILE
+-- To plan for each call what is the same for all of them would take longer than to do it.
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
