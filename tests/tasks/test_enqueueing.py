@@ -13,7 +13,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from pqclock import App, Retry, Task
-from pqclock.errors import ArgumentError, DatabaseUnreachable, Refused, SettingsError
+from pqclock.errors import DatabaseUnreachable, Refused, SettingsError
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -121,13 +121,6 @@ def test_before_anybody_published_a_task_its_code_speaks_for_it(database: Databa
         mail.using(conn=conn).enqueue()
     assert database.value("SELECT count(*) FROM pqclock.task") == 0
     assert database.rows("SELECT queue, max_attempts FROM pqclock.job") == [("mice", 3)]
-
-
-def test_only_a_connection_of_psycopg_is_taken(database: Database, app: App, mail: Task[..., Any]) -> None:
-    with pytest.raises(ArgumentError, match=r"conn is of type object: pass a psycopg\.Connection"):
-        mail.using(conn=object()).enqueue()
-    with psycopg.connect(database.url) as conn, pytest.raises(ArgumentError, match=r"pass a psycopg\.AsyncConnection"):
-        on_a_loop(app, lambda: mail.using(conn=conn).enqueue_async())
 
 
 def test_without_an_address_the_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
