@@ -14,6 +14,7 @@ from typing import Any
 import click
 import psycopg
 import pytest
+from sqlalchemy.orm import Session
 
 from conftest import ROOT, Database
 from pqclock.cli.root import root
@@ -21,6 +22,7 @@ from pqclock.rules.durations import format_duration
 from pqclock.rules.files import read_set
 from pqclock.rules.job import LIVE, TERMINAL
 from pqclock.settings import SPECS, Settings, flag, load, variable
+from tasks.callers import django_database, engine
 
 README = ROOT / "README.md"
 DOCS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -156,11 +158,16 @@ def test_python_and_sql_of_the_readme_run(database: Database, monkeypatch: pytes
         assert names["handle"].state == "ready"
         with psycopg.connect(database.url) as conn:
             conn.execute("CREATE TABLE orders (customer text)")
-            names["place_order"](conn)
+            names["order_by_psycopg"](conn)
+        with engine(database.url) as made, Session(made) as session:
+            names["order_by_sqlalchemy"](session)
+        with django_database(database.url):
+            names["order_by_django"]()
+        assert database.value("SELECT count(*) FROM orders") == 3
         for block in fences(README.read_text(), "sql"):
             database.session.conn.execute(block.encode())
         rows = database.rows("SELECT queue, count(*) FROM pqclock.jobs GROUP BY queue ORDER BY queue")
-        assert rows == [("mail", 6), ("slow", 2)]
+        assert rows == [("mail", 11), ("slow", 2)]
     finally:
         names["app"].close()
 

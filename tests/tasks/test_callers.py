@@ -38,8 +38,7 @@ def mail(app: App) -> Task[..., Any]:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three jobs make two slices."""
-    assert insertion.slices.__kwdefaults__ is not None
-    monkeypatch.setitem(insertion.slices.__kwdefaults__, "most_jobs", 2)
+    monkeypatch.setattr(insertion, "SLICE_JOBS", 2)
 
 
 def on_a_loop(database: Database, name: str, work: Callable[[AsyncWay], Awaitable[Any]]) -> Any:

@@ -33,8 +33,7 @@ def mail(app: App) -> Task[..., Any]:
 @pytest.fixture(params=["threads", "loops"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Sync and async, with slices of ten jobs."""
-    assert insertion.slices.__kwdefaults__ is not None
-    monkeypatch.setitem(insertion.slices.__kwdefaults__, "most_jobs", 10)
+    monkeypatch.setattr(insertion, "SLICE_JOBS", 10)
     return str(request.param)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -16,6 +17,8 @@ Defaults = Mapping[str, Mapping[str, Any]]
 # Of one statement: what is more is cut, so that neither side holds all of a large call at once.
 SLICE_JOBS = 5_000
 SLICE_CHARACTERS = 8 * 1024 * 1024
+# A list of PostgreSQL's jsonb holds 256 MB.
+WHOLE_CHARACTERS = 128 * 1024 * 1024
 
 # What jobs of one kind have in common; the names of the fields in JSON are these.
 _FIELDS = ("task", "queue", "run_at", "delay", "priority", "labels", "max_attempts", "options")
@@ -24,16 +27,18 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 _JSON_FIELDS = frozenset(("labels", "options"))
 
 
-def slices(
-    jobs: Iterable[NewJob], *, most_jobs: int = SLICE_JOBS, most_characters: int = SLICE_CHARACTERS
-) -> Iterator[list[NewJob]]:
-    """The jobs in their order, as many at a time as one statement takes; a slice is never empty."""
+def slices(jobs: Iterable[NewJob], *, whole: bool = False) -> Iterator[list[NewJob]]:
+    """The jobs in their order, as many at a time as one statement takes; a slice is never empty.
+
+    `whole` is for those that belong together: only what is too large for a statement is cut.
+    """
+    most = sys.maxsize if whole else SLICE_JOBS
     taken: list[NewJob] = []
     characters = 0
     for job in jobs:
         taken.append(job)
         characters += len(job.args)
-        if len(taken) >= most_jobs or characters >= most_characters:
+        if len(taken) >= most or characters >= (WHOLE_CHARACTERS if whole else SLICE_CHARACTERS):
             yield taken
             taken, characters = [], 0
     if taken:

@@ -34,9 +34,8 @@ class Enqueueing:
     def begin(self) -> Iterator[Params]:
         """The parameters of `jobs.insert` for each slice."""
         self.handles = []
-        whole = self.repeatable and self._may_be_keyed()
         # Keys are taken in their order, so that two calls with the same ones wait for each other, and do not lock.
-        parts = slices(self._checked(), most_jobs=len(self._known)) if whole else slices(self._checked())
+        parts = slices(self._checked(), whole=len(self._known) > 1 and self._may_be_keyed())
         return (insertion(part, self._defaults(part)) for part in parts)
 
     def take(self, rows: Rows) -> None:

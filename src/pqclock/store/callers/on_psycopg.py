@@ -25,7 +25,7 @@ class OnConnection:
         """Execute a statement and give its rows."""
         with self._conn.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(text, params)
-            return cursor.fetchall() if cursor.description else ()
+            return cursor.fetchall() if _has_rows(cursor) else ()
 
     def block(self) -> AbstractContextManager[Any]:
         """A savepoint, or a transaction if there is none."""
@@ -44,7 +44,7 @@ class OnAsyncConnection:
         """Execute a statement and give its rows."""
         async with self._conn.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(text, params)
-            return await cursor.fetchall() if cursor.description else ()
+            return await cursor.fetchall() if _has_rows(cursor) else ()
 
     def block(self) -> AbstractAsyncContextManager[Any]:
         """A savepoint, or a transaction if there is none."""
@@ -79,3 +79,8 @@ class AsyncSent:
         """The rows of it, when it has been run."""
         async with self._cursor as cursor:
             return await cursor.fetchall()
+
+
+def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    # `description` would make an object of each column.
+    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
