@@ -126,11 +126,9 @@ class Task(Generic[P, R]):
         """Options for one enqueue: they go before those of the task.
 
         `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `unique_key` is the key itself and
-        no template; it is taken under the terms of the task's `unique`, else until the job is finished.
-        `conn` is a connection of yours, in whose transaction the job is then inserted: of psycopg, a connection or
-        session of SQLAlchemy, or `django.db.connection` (or the alias of a database of Django); for `enqueue_async` an
-        async one of psycopg, SQLAlchemy or asyncpg. Raises ArgumentError for one that is closed, or in a transaction
-        that has failed.
+        no template; it is taken under the terms of the task's `unique`, else until the job is finished. In the
+        transaction of `conn` the job is inserted: a connection of psycopg, SQLAlchemy (or a session) or Django (or an
+        alias); for `enqueue_async` an async one, also of asyncpg. Raises ArgumentError where it is of no use.
         """
         what = f"task {self.name!r}"
         refuse_later(what, later)
