@@ -214,6 +214,37 @@ def test_an_async_connection_is_awaited(database: Database, mail: Task[..., Any]
     on_a_loop(database, name, work)
 
 
+RUNNING = "UPDATE pqclock.job SET state = 'running', worker_id = 1, lease = 9000000000 RETURNING id::text"
+STEP = {"lease": "9000000000", "checkpoint": '{"cursor": "ü"}'}
+
+
+def test_a_checkpoint_is_part_of_the_callers_transaction(
+    database: Database, app: App, mail: Task[..., Any], way: Way
+) -> None:
+    mail.enqueue()
+    step = {"id": database.value(RUNNING), **STEP}
+    for end in (way.rollback, way.commit):
+        assert database.value("SELECT checkpoint FROM pqclock.job") is None
+        assert len(app._connections.run("jobs.checkpoint_within", step, way.conn)) == 1
+        end()
+    assert database.value("SELECT checkpoint FROM pqclock.job") == {"cursor": "ü"}
+    assert len(app._connections.run("jobs.checkpoint_within", {**step, "lease": "8"}, way.conn)) == 0
+
+
+def test_a_checkpoint_is_part_of_the_callers_async_transaction(
+    database: Database, app: App, mail: Task[..., Any], name: str
+) -> None:
+    mail.enqueue()
+    step = {"id": database.value(RUNNING), **STEP}
+
+    async def work(way: AsyncWay) -> None:
+        assert len(await app._connections.run_async("jobs.checkpoint_within", step, way.conn)) == 1
+        await way.commit()
+
+    on_a_loop(database, name, work)
+    assert database.value("SELECT checkpoint FROM pqclock.job") == {"cursor": "ü"}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

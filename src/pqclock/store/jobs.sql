@@ -250,9 +250,9 @@ WHERE j.id = ANY(ARRAY(
   )) AND j.id = c.id AND j.lease = c.lease
 
 -- name: checkpoint_within
--- Note how far a job has come, in its handler's own transaction; no row when the lease is lost.
-UPDATE {schema}.job AS j SET checkpoint = %(checkpoint)s::jsonb
-WHERE j.id = %(id)s AND j.state = 'running' AND j.lease = %(lease)s
+-- Note how far a job has come, in its handler's own transaction; no row when the lease is lost. It takes texts, as `insert`.
+UPDATE {schema}.job AS j SET checkpoint = %(checkpoint)s::text::jsonb
+WHERE j.id = %(id)s::text::bigint AND j.state = 'running' AND j.lease = %(lease)s::text::bigint
 RETURNING j.id
 
 -- name: paused_among

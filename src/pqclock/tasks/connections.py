@@ -74,9 +74,12 @@ class Connections:
             result: Result = end.value
             return result
 
-    def run(self, statement: str, params: Params) -> Rows:
-        """Execute a named statement and give its rows."""
+    def run(self, statement: str, params: Params, conn: Any = None) -> Rows:
+        """Execute a named statement and give its rows; in the transaction of `conn` if that is given, as `send` does."""
         text = query(statement, self._found().schema)
+        if conn is not None:
+            with on_callers(conn):
+                return caller(conn).run(text, params)
         return self._on_own(lambda own: OnConnection(own).run(text, params))
 
     def send(self, statement: str, parts: Parts, conn: Any = None) -> None:
@@ -105,9 +108,12 @@ class Connections:
             except PoolTimeout as error:
                 raise unreachable(place.address.url, error) from error
 
-    async def run_async(self, statement: str, params: Params) -> Rows:
+    async def run_async(self, statement: str, params: Params, conn: Any = None) -> Rows:
         """The same as `run`, on an event loop."""
         text = await self._query_async(statement)
+        if conn is not None:
+            with on_callers(conn):
+                return await async_caller(conn).run(text, params)
         return await self._on_own_async(lambda own: OnAsyncConnection(own).run(text, params))
 
     async def send_async(self, statement: str, parts: Parts, conn: Any = None) -> None:

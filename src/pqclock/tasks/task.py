@@ -126,9 +126,8 @@ class Task(Generic[P, R]):
         """Options for one enqueue: they go before those of the task.
 
         `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `unique_key` is the key itself and
-        no template; it is taken under the terms of the task's `unique`, else until the job is finished. In the
-        transaction of `conn` the job is inserted: a connection of psycopg, SQLAlchemy (or a session) or Django (or an
-        alias); for `enqueue_async` an async one, also of asyncpg. Raises ArgumentError where it is of no use.
+        no template; it is taken under the terms of the task's `unique`, else until the job is finished. `conn`, in whose
+        transaction the job is inserted, is of psycopg, SQLAlchemy or Django; for `enqueue_async` an async one.
         """
         what = f"task {self.name!r}"
         refuse_later(what, later)

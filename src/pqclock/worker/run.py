@@ -182,7 +182,7 @@ class Run:
         reached = self.reached.at(point, self._spent(), self.job.task)
         return (
             "jobs.checkpoint_within",
-            {"id": self.job.id, "lease": self.job.lease, "checkpoint": reached.text()},
+            {"id": str(self.job.id), "lease": str(self.job.lease), "checkpoint": reached.text()},
             conn,
         )
 
