@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pqclock.rules.job import Outcome
-from pqclock.store import jobs
+from pqclock.store import jobs, running
 from pqclock.store.jobs import JobResult
 from store.samples import HOUR, MINUTE, NOW, SECOND, claim, enqueue, finish, new
 
@@ -115,7 +115,7 @@ def test_outcomes_of_all_kinds_are_written_together(database: Database) -> None:
 def test_the_start_is_noted_only_for_the_lease_that_runs(database: Database) -> None:
     enqueue(database.session, new(), new())
     a, b = claim(database.session)
-    jobs.note_starts(database.session, [(a.id, a.lease, NOW + SECOND), (b.id, 99, NOW + SECOND)])
+    running.note_starts(database.session, [(a.id, a.lease, NOW + SECOND), (b.id, 99, NOW + SECOND)])
     rows = database.rows("SELECT id, started_at FROM pqclock.job ORDER BY id")
     assert rows == [(a.id, NOW + SECOND), (b.id, None)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pqclock.store import explaining, jobs, processes, tasks
+from pqclock.store import explaining, jobs, processes, running, tasks
 from store.samples import HOUR, MINUTE, NOW, SECOND, a_worker, claim, enqueue, new
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def test_failures_that_nobody_saw_are_told_once_to_a_worker_that_wants_to_hear(d
     claim(database.session, dead)
     processes.bury(database.session, "here")
     jobs.rescue(database.session, 10, now=NOW)
-    assert jobs.hear_failures(database.session, ["mail", "other"], 10) == []
+    assert running.hear_failures(database.session, ["mail", "other"], 10) == []
     processes.register(database.session, "worker", pid=1, host="box", code_version="1", hears=True, now=NOW)
     database.session.conn.execute("UPDATE pqclock.job SET expires_at = %s", [NOW])
     assert len(jobs.expire(database.session, 10, now=NOW + SECOND)) == 2
-    (told,) = jobs.hear_failures(database.session, ["mail"], 10)
+    (told,) = running.hear_failures(database.session, ["mail"], 10)
     assert (told.task, told.reason, told.retried) == ("mail", "expired", False)
-    assert jobs.hear_failures(database.session, ["mail"], 10) == []
-    assert jobs.drop_unreported(database.session, 10, now=NOW + HOUR) == 0
-    assert jobs.drop_unreported(database.session, 10, now=NOW + 25 * HOUR) == 1
+    assert running.hear_failures(database.session, ["mail"], 10) == []
+    assert running.drop_unreported(database.session, 10, now=NOW + HOUR) == 0
+    assert running.drop_unreported(database.session, 10, now=NOW + 25 * HOUR) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pqclock.store import jobs
+from pqclock.store import jobs, running
 from pqclock.store.database import Session
 from pqclock.worker import finisher
 from processes.fleet import eventually
@@ -195,14 +195,14 @@ def test_a_start_whose_note_was_lost_is_noted_again(bench: Bench, monkeypatch: p
     def handler() -> None:
         gate.wait(10)
 
-    note, failures = jobs.note_starts, [psycopg.OperationalError("away")]
+    note, failures = running.note_starts, [psycopg.OperationalError("away")]
 
     def away_once(*args: Any, **options: Any) -> Any:
         if failures:
             raise failures.pop()
         return note(*args, **options)
 
-    monkeypatch.setattr(jobs, "note_starts", away_once)
+    monkeypatch.setattr(running, "note_starts", away_once)
     bench.start()
     job_id = bench.put("t")
     eventually(lambda: bench.database.value("SELECT started_at FROM pqclock.job WHERE id = %s", job_id), within=5)

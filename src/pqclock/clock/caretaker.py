@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 
 from pqclock.rules.retention import DEFAULT, Keep
-from pqclock.store import gating, jobs, partitions, pauses, processes
+from pqclock.store import gating, jobs, partitions, pauses, processes, running
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
@@ -28,7 +28,7 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
     for job_id, state in rescued:
         log.warning("job %s was running on a worker that is gone: it is %s now", job_id, state)
     expired = jobs.expire(session, SLICE)
-    jobs.drop_unreported(session, SLICE)
+    running.drop_unreported(session, SLICE)
     for job_id in expired:
         log.warning("job %s expired before it was started: it is discarded", job_id)
     forgotten = jobs.drop_expired_keys(session, SLICE)

@@ -171,23 +171,6 @@ def _claim_any(session: Session, excluded: list[str], common: dict[str, Any]) ->
     return session.fetch(ClaimedJob, "jobs.claim_others", excluded=[*excluded, *paused], **common)
 
 
-def note_starts(session: Session, starts: Sequence[tuple[int, int, datetime]]) -> None:
-    """Write when the handlers of jobs that are still running began: (id, lease, started_at) each."""
-    ids, leases, started = (list(column) for column in zip(*starts, strict=True))
-    session.run("jobs.start", ids=ids, leases=leases, started=started)
-
-
-def save(session: Session, reached: Sequence[tuple[int, int, str]]) -> None:
-    """Write how far jobs have come that go on running: (id, lease, checkpoint as JSON) each."""
-    ids, leases, checkpoints = (list(column) for column in zip(*reached, strict=True))
-    session.run("jobs.checkpoint", ids=ids, leases=leases, checkpoints=checkpoints)
-
-
-def paused_among(session: Session, ids: Sequence[int]) -> list[int]:
-    """Those of these jobs whose queue, task or label is paused now."""
-    return [job_id for (job_id,) in session.run("jobs.paused_among", ids=list(ids))]
-
-
 def finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None = None) -> set[int]:
     """Write what runs came to; gives the ids that were accepted, the others had lost their lease."""
     ends = [gating.End.of(o, number) for number, o in enumerate(outcomes) if o.gated or o.cools]
@@ -271,28 +254,6 @@ def stand_in(session: Session, limit: int, now: datetime | None = None, *, silen
         promotion = promote(session, limit, now)
         rescued = rescue(session, limit, now, silent_too=silent_too)
     return promotion.promoted + len(rescued)
-
-
-@dataclass(frozen=True, slots=True)
-class Unreported:
-    """A failure that no worker saw: `reason` is crashed or expired; `retried` says whether the job runs again."""
-
-    job_id: int
-    task: str
-    attempt: int
-    reason: str
-    message: str
-    retried: bool
-
-
-def hear_failures(session: Session, tasks: Sequence[str], limit: int) -> list[Unreported]:
-    """Take failures of these tasks that nobody was told of."""
-    return session.fetch(Unreported, "jobs.hear_failures", tasks=list(tasks), limit=limit)
-
-
-def drop_unreported(session: Session, limit: int, now: datetime | None = None) -> int:
-    """Forget failures of which nobody wanted to hear for a day; gives their number."""
-    return session.run("jobs.drop_unreported", limit=limit, now=now).rowcount
 
 
 def expire(session: Session, limit: int, now: datetime | None = None) -> list[int]:

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from pqclock.address import find_address
 from pqclock.errors import ArgumentError
-from pqclock.rules.retry import Retry
-from pqclock.rules.unique import Unique
 from pqclock.settings import load
 from pqclock.store.callers import Rows
 from pqclock.store.database import check_schema_name
 from pqclock.store.jobs import JobResult, NewJob, parse_result
 from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections, Place, Step
+from pqclock.tasks.declaring import BatchWords, TaskWords, checked_options
 from pqclock.tasks.enqueueing import Enqueueing
 from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.hooks import Hooks, Report, Surrounding
 from pqclock.tasks.job import Job
 from pqclock.tasks.jobs import Jobs
-from pqclock.tasks.options import (
-    TaskOptions,
-    check_batch,
-    check_history,
-    check_labels,
-    check_on_crash,
-    check_priority,
-    check_queue,
-    check_retry,
-    check_seconds,
-    check_task_name,
-    refuse_later,
-)
+from pqclock.tasks.options import check_task_name
 from pqclock.tasks.pausing import Labels, Queues, Tasks
 from pqclock.tasks.rules import Rules
 from pqclock.tasks.schedules import Schedules
@@ -104,52 +90,14 @@ class App:
         return Rules(self._connections)
 
     @overload
-    def task(self, name: str, *, batch: int, **options: Any) -> Callable[[Callable[[list[Job]], R]], Task[..., R]]: ...
+    def task(
+        self, name: str, *, batch: int, **words: Unpack[BatchWords]
+    ) -> Callable[[Callable[[list[Job]], R]], Task[..., R]]: ...
 
     @overload
-    def task(
-        self,
-        name: str,
-        *,
-        queue: str | None = None,
-        priority: int | None = None,
-        labels: Sequence[str] | None = None,
-        retry: Retry | None = None,
-        max_attempts: int | None = None,
-        unique: Unique | None = None,
-        throttle: str | Sequence[str] | None = None,
-        fuse: str | Sequence[str] | None = None,
-        units: int | None = None,
-        timeout: str | timedelta | None = None,
-        slice: str | timedelta | None = None,
-        history: str | None = None,
-        on_crash: str | None = None,
-        executor: str | None = None,
-        **later: Any,
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(self, name: str, **words: Unpack[TaskWords]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
-    def task(
-        self,
-        name: str,
-        *,
-        queue: str | None = None,
-        priority: int | None = None,
-        labels: Sequence[str] | None = None,
-        retry: Retry | None = None,
-        max_attempts: int | None = None,
-        unique: Unique | None = None,
-        throttle: str | Sequence[str] | None = None,
-        fuse: str | Sequence[str] | None = None,
-        units: int | None = None,
-        timeout: str | timedelta | None = None,
-        slice: str | timedelta | None = None,
-        history: str | None = None,
-        on_crash: str | None = None,
-        executor: str | None = None,
-        batch: int | None = None,
-        batch_wait: str | timedelta | None = None,
-        **later: Any,
-    ) -> Any:
+    def task(self, name: str, **words: Any) -> Any:
         """Register the decorated function, sync or async, as the task `name`.
 
         The options hold for every job of the task where neither the call nor the schedule says otherwise.
@@ -163,22 +111,9 @@ class App:
         `on_crash="hold"`. With `executor="process"` it runs in a child process of the worker, which a timeout can kill.
         """
         what = f"task {check_task_name(name)!r}"
-        refuse_later(what, later)
-        options = TaskOptions(
-            check_queue(queue, what),
-            check_priority(priority, what),
-            check_labels(labels, what),
-            check_retry(retry, max_attempts, what),
-            check_seconds("timeout", timeout, what),
-            check_seconds("slice", slice, what),
-            check_history(history, what),
-            *check_batch(batch, batch_wait, what),
-            check_on_crash(on_crash, what),
-            executor,
-        )
+        options, entrance = checked_options(what, words)
 
         def register(function: Callable[..., Any]) -> Task[..., Any]:
-            entrance = {"unique": unique, "throttle": throttle, "fuse": fuse, "units": units}
             task: Task[..., Any] = Task(self, name, function, options, entrance)
             if name in self._tasks:
                 raise ArgumentError(f"{what} is registered twice, by {self._tasks[name].function!r} and {function!r}")

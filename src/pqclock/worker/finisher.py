@@ -12,7 +12,7 @@ from enum import Enum
 
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
-from pqclock.store import jobs
+from pqclock.store import jobs, running
 from pqclock.store.database import CONNECTION_LOST, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.held import Held
@@ -182,13 +182,13 @@ class Finisher:
         late = [(holding, holding.began) for holding in self._held.unnoted(NOTE_START_AFTER)]
         starts = [(h.job.id, h.job.lease, self._clock.at(began)) for h, began in late if began is not None]
         if starts:
-            jobs.note_starts(self._opened(), starts)
+            running.note_starts(self._opened(), starts)
         for holding, _ in late:
             holding.noted = True
 
     def _save_checkpoints(self) -> None:
         if self._reached:
-            jobs.save(self._opened(), [(r.job_id, r.lease, r.checkpoint) for r in self._reached.values()])
+            running.save(self._opened(), [(r.job_id, r.lease, r.checkpoint) for r in self._reached.values()])
             self._reached.clear()
 
     def _opened(self) -> Session:

@@ -10,7 +10,8 @@ from typing import Any
 
 from pqclock.loop import DatabaseClock
 from pqclock.rules.job import Outcome
-from pqclock.store.jobs import ClaimedJob, Unreported
+from pqclock.store.jobs import ClaimedJob
+from pqclock.store.running import Unreported
 from pqclock.tasks.app import App
 from pqclock.tasks.hooks import Failure
 from pqclock.tasks.signals import Cancelled, Interruption, Timeout

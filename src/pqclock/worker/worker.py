@@ -13,7 +13,7 @@ from threading import Thread
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.pools import Pool
-from pqclock.store import job_verbs, jobs, leadership, tasks
+from pqclock.store import job_verbs, jobs, leadership, running, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.store.listening import hear, listen
@@ -153,15 +153,15 @@ class Worker:
 
     def _want_paused_back(self, session: Session) -> None:
         """A pause reaches jobs that run as well, where they pass checkpoints."""
-        running = self._held.interruptible()
-        if running:
-            self._held.want_back(jobs.paused_among(session, running))
+        ids = self._held.interruptible()
+        if ids:
+            self._held.want_back(running.paused_among(session, ids))
 
     def _hear_failures(self, session: Session) -> None:
         """Tell the app's reports of failures that no worker saw; elsewhere, since a report may take its time."""
         if not self._app.hooks.reports:
             return
-        failures = jobs.hear_failures(session, list(self._app.tasks), HEAR_LIMIT)
+        failures = running.hear_failures(session, list(self._app.tasks), HEAR_LIMIT)
         if failures:
             Thread(target=self._runs.tell, args=[failures], name="pqclock-reports", daemon=True).start()
 

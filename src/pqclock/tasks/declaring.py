@@ -1,0 +1,67 @@
+"""What a task may say of itself: the words of `app.task(...)`, and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from pqclock.rules.retry import Retry
+from pqclock.rules.unique import Unique
+from pqclock.tasks.options import (
+    TaskOptions,
+    check_batch,
+    check_history,
+    check_labels,
+    check_on_crash,
+    check_priority,
+    check_queue,
+    check_retry,
+    check_seconds,
+    refuse_later,
+)
+
+
+class TaskWords(TypedDict, total=False):
+    """The options of a task. What is None is as if it was left out."""
+
+    queue: str | None
+    priority: int | None
+    labels: Sequence[str] | None
+    retry: Retry | None
+    max_attempts: int | None
+    unique: Unique | None
+    throttle: str | Sequence[str] | None
+    fuse: str | Sequence[str] | None
+    units: int | None
+    timeout: str | timedelta | None
+    slice: str | timedelta | None
+    history: str | None
+    on_crash: str | None
+    executor: str | None
+
+
+class BatchWords(TaskWords, total=False):
+    """The options of a batch task."""
+
+    batch_wait: str | timedelta | None
+
+
+def checked_options(what: str, words: dict[str, Any]) -> tuple[TaskOptions, dict[str, Any]]:
+    """The options of a task, and what its jobs carry when they get in; raises ArgumentError and TypeError."""
+    known = {*BatchWords.__annotations__, *TaskWords.__annotations__, "batch"}
+    refuse_later(what, {name: value for name, value in words.items() if name not in known})
+    said = words.get
+    options = TaskOptions(
+        check_queue(said("queue"), what),
+        check_priority(said("priority"), what),
+        check_labels(said("labels"), what),
+        check_retry(said("retry"), said("max_attempts"), what),
+        check_seconds("timeout", said("timeout"), what),
+        check_seconds("slice", said("slice"), what),
+        check_history(said("history"), what),
+        *check_batch(said("batch"), said("batch_wait"), what),
+        check_on_crash(said("on_crash"), what),
+        said("executor"),
+    )
+    return options, {name: said(name) for name in ("unique", "throttle", "fuse", "units")}
