@@ -83,7 +83,7 @@ def test_only_what_is_not_supported_yet_is_found() -> None:
     warnings = {finding.key for finding in found.findings if finding.severity == "warning"}
     schedule = SECTIONS["schedule"]
     # `overlap` and `history` stand at their defaults, which need no support.
-    unsupported = schedule.unsupported - {"overlap", "history", "keep"}
+    unsupported = schedule.unsupported - {"overlap", "keep"}
     assert errors == unsupported
     assert warnings == {"queue.latency_15m.slo"}
 

@@ -65,6 +65,8 @@ class Schedule:
     on_excluded: str = "skip"
     expires_in: timedelta | None = None
     max_attempts: int | None = None
+    timeout: timedelta | None = None
+    history: str | None = None
     unique: Unique | None = None
     throttle: tuple[str, ...] | None = None
     fuse: tuple[str, ...] | None = None
@@ -90,7 +92,11 @@ class Schedule:
     def carries(self) -> dict[str, object]:
         """What its jobs carry by its word, as the database reads it."""
         definition = self.to_definition()
-        return {name: definition[name] for name in ("unique", "throttle", "fuse") if name in definition}
+        return {
+            name: definition[name]
+            for name in ("unique", "throttle", "fuse", "timeout", "history")
+            if name in definition
+        }
 
     @property
     def patience(self) -> timedelta:
@@ -172,7 +178,7 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-_DURATIONS = ("every", "grace", "catch_up_window", "spread", "jitter", "expires_in")
+_DURATIONS = ("every", "grace", "catch_up_window", "spread", "jitter", "expires_in", "timeout")
 _INSTANTS = ("at", "start", "end")
 
 _ENCODE: dict[str, Callable[[Any], object]] = {

@@ -167,12 +167,13 @@ carried AS MATERIALIZED (
 inserted AS (
     INSERT INTO {schema}.job (
         id, run_at, created_at, expires_at, schedule_id, tick, state, priority, max_attempts, held, watched, queue, task,
-        args, labels, unique_key, unique_until, lane, gates, units)
+        args, labels, unique_key, unique_until, lane, gates, units, run_options)
     SELECT c.job_id, c.run_at, m.now, c.expires_at, c.schedule_id, c.tick, 'scheduled', c.priority, c.max_attempts,
            coalesce(c.held, false),
            coalesce(c.definition ->> 'overlap', 'allow') <> 'allow',
            c.queue, c.task, CASE WHEN c.fault IS NULL THEN c.args ELSE {schema}.refuse(c.fault) END,
-           c.labels, c.unique_key, c.unique_until, c.lane, c.gates, c.units
+           c.labels, c.unique_key, c.unique_until, c.lane, c.gates, c.units,
+           CASE WHEN c.definition ?| ARRAY['timeout', 'history'] THEN {schema}.run_options(NULL, c.definition) END
     FROM carried AS c CROSS JOIN moment AS m
     RETURNING id, run_at
 ),

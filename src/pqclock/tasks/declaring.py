@@ -1,24 +1,30 @@
-"""What a task may say of itself: the words of `app.task(...)`, and their checks."""
+"""What a task and a call may say of jobs: the words of `app.task(...)` and `using(...)`, and their checks."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from inspect import Signature
 from typing import Any, TypedDict
 
 from pqclock.rules.retry import Retry
 from pqclock.rules.unique import Unique
+from pqclock.tasks.entrance import entrance_options
 from pqclock.tasks.options import (
     TaskOptions,
     check_batch,
     check_history,
     check_labels,
+    check_max_attempts,
     check_on_crash,
     check_priority,
     check_queue,
     check_retry,
+    check_run_at,
     check_seconds,
     refuse_later,
+    run_words,
 )
 
 
@@ -65,3 +71,42 @@ def checked_options(what: str, words: dict[str, Any]) -> tuple[TaskOptions, dict
         said("executor"),
     )
     return options, {name: said(name) for name in ("unique", "throttle", "fuse", "units")}
+
+
+class CallWords(TypedDict, total=False):
+    """The options of one enqueue."""
+
+    run_at: datetime | None
+    delay: str | timedelta | None
+    queue: str | None
+    priority: int | None
+    labels: Sequence[str] | None
+    max_attempts: int | None
+    unique: Unique | None
+    unique_key: str | None
+    throttle: str | Sequence[str] | None
+    fuse: str | Sequence[str] | None
+    units: int | None
+    timeout: str | timedelta | None
+    history: str | None
+    conn: Any
+
+
+def checked_call(what: str, signature: Signature, words: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The options of a new job, and the connection; raises ArgumentError and TypeError."""
+    refuse_later(what, {name: value for name, value in words.items() if name not in CallWords.__annotations__})
+    said = words.get
+    run_at, wait = check_run_at(said("run_at"), said("delay"), what)
+    labels = check_labels(said("labels"), what)
+    carried = {name: said(name) for name in ("unique", "unique_key", "throttle", "fuse", "units")}
+    carries = entrance_options(what, signature, **carried) | run_words(said("timeout"), said("history"), what)
+    options = {
+        "run_at": run_at,
+        "delay": wait,
+        "queue": check_queue(said("queue"), what),
+        "priority": check_priority(said("priority"), what),
+        "labels": None if labels is None else json.dumps(labels),
+        "max_attempts": check_max_attempts(said("max_attempts"), what),
+        "options": json.dumps(carries) if carries else None,
+    }
+    return options, said("conn")

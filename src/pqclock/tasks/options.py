@@ -128,6 +128,12 @@ def check_history(history: str | None, what: str) -> str | None:
     return history
 
 
+def run_words(timeout: str | timedelta | None, history: str | None, what: str) -> dict[str, object]:
+    """What a call says of its run, as JSON values; or ArgumentError."""
+    words = {"timeout": check_seconds("timeout", timeout, what), "history": check_history(history, what)}
+    return {name: value for name, value in words.items() if value is not None}
+
+
 def check_executor(executor: str | None, is_async: bool, what: str) -> str | None:
     """Where the handler runs, or ArgumentError."""
     if executor not in (None, "thread", "process"):

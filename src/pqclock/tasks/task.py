@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from pqclock.errors import ArgumentError
 from pqclock.rules.json_values import check_object
-from pqclock.rules.unique import Unique
 from pqclock.store.jobs import NewJob
+from pqclock.tasks.declaring import CallWords, checked_call
 from pqclock.tasks.entrance import argument_defaults, entrance_options
 from pqclock.tasks.options import (
     TaskOptions,
     check_executor,
-    check_labels,
-    check_max_attempts,
-    check_priority,
-    check_queue,
-    check_run_at,
-    refuse_later,
 )
 
 if TYPE_CHECKING:
@@ -106,23 +98,7 @@ class Task(Generic[P, R]):
         """Describe a job for `App.enqueue_many`."""
         return self._plain.job(*args, **kwargs)
 
-    def using(
-        self,
-        *,
-        run_at: datetime | None = None,
-        delay: str | timedelta | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        labels: Sequence[str] | None = None,
-        max_attempts: int | None = None,
-        unique: Unique | None = None,
-        unique_key: str | None = None,
-        throttle: str | Sequence[str] | None = None,
-        fuse: str | Sequence[str] | None = None,
-        units: int | None = None,
-        conn: Any = None,
-        **later: Any,
-    ) -> Enqueuer[P]:
+    def using(self, **words: Unpack[CallWords]) -> Enqueuer[P]:
         """Options for one enqueue: they go before those of the task.
 
         `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `unique_key` is the key itself and
@@ -130,21 +106,7 @@ class Task(Generic[P, R]):
         transaction the job is inserted, is of psycopg, SQLAlchemy or Django; for `enqueue_async` an async one.
         """
         what = f"task {self.name!r}"
-        refuse_later(what, later)
-        run_at, wait = check_run_at(run_at, delay, what)
-        given = check_labels(labels, what)
-        entrance = entrance_options(
-            what, self.signature, unique=unique, unique_key=unique_key, throttle=throttle, fuse=fuse, units=units
-        )
-        options = {
-            "run_at": run_at,
-            "delay": wait,
-            "queue": check_queue(queue, what),
-            "priority": check_priority(priority, what),
-            "labels": None if given is None else json.dumps(given),
-            "max_attempts": check_max_attempts(max_attempts, what),
-            "options": json.dumps(entrance) if entrance else None,
-        }
+        options, conn = checked_call(what, self.signature, dict(words))
         return Enqueuer(self, options, conn)
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

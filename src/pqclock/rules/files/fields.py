@@ -222,15 +222,14 @@ SCHEDULE = (
     ),
     Field("alert_after", Duration(_SECOND), "No run begun by then: the alarm.", '"10m"', supported=False),
     Field(
-        "history", Choice(("all", "failures", "none")), "Which finished jobs are kept.", '"all"', "all",
-        supported=False,
+        "history", Choice(("all", "failures", "none")), "Which ended jobs are kept; else those that the task says.", '"failures"',
     ),
     Field("keep", Duration(_SECOND), "How long finished jobs are kept.", '"90d"', supported=False),
     Field(
         "max_attempts", Whole(1, _SMALL), "Runs before the job fails for good; else that of the task.", "5",
         aliases=("retries", "retry", "attempts"),
     ),
-    Field("timeout", Duration(_SECOND), "A run is stopped after this.", '"10m"', supported=False),
+    Field("timeout", Duration(_SECOND), "A run that is longer is interrupted, and has failed; else that of the task.", '"10m"'),
 )  # fmt: skip
 
 THROTTLE = (

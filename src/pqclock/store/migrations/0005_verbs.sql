@@ -150,8 +150,19 @@ $$;
 CREATE TYPE {schema}.entry AS (
     id bigint, run_at timestamptz, later boolean, priority smallint, max_attempts smallint, queue text, task text, args jsonb,
     labels text[], unique_key text, unique_until text, key_expires_at timestamptz, on_conflict text, replaces text[],
-    lane uuid, gates text[], units bigint, fault text
+    lane uuid, gates text[], units bigint, fault text, run_options jsonb
 );
+
+-- How its run is to be, where call or schedule say other than the task: timeout in seconds, and history.
+CREATE FUNCTION {schema}.run_options(call jsonb, schedule jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT nullif(jsonb_strip_nulls(jsonb_build_object(
+        'timeout', coalesce(
+            call -> 'timeout', to_jsonb(extract(epoch FROM regexp_replace(
+                schedule ->> 'timeout', '([a-z])([0-9])', '\1 \2', 'g')::interval)::double precision)),
+        'history', coalesce(call -> 'history', schedule -> 'history'))), '{}')
+$$;
 
 -- Takes the unique keys of entries; gives those that came too late, each with the job that has its key. Of entries with
 -- the same key the first one wins. A key that another transaction has just taken is waited for; one that is only met is
@@ -217,11 +228,11 @@ BEGIN
     WITH inserted AS (
         INSERT INTO {schema}.job (
             id, ready_seq, run_at, created_at, state, priority, max_attempts, queue, task, args, labels, unique_key,
-            unique_until, lane, gates, units)
+            unique_until, lane, gates, units, run_options)
         SELECT e.id, CASE WHEN e.later THEN NULL ELSE nextval('{schema}.ready_seq') END, e.run_at, moment,
                (CASE WHEN e.later THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
                e.priority, e.max_attempts, e.queue, e.task, e.args, e.labels, e.unique_key, e.unique_until, e.lane,
-               e.gates, e.units
+               e.gates, e.units, e.run_options
         FROM unnest(entries) AS e
         RETURNING id, state, queue, task, run_at, priority, lane, gates, units
     ),
@@ -434,7 +445,9 @@ BEGIN
             m.id, m.run_at, m.later, m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels, x.unique_key,
             x.unique_until, x.key_expires_at,
             CASE WHEN m.options ? 'lenient' THEN replace(x.on_conflict, 'raise', 'skip') ELSE x.on_conflict END,
-            x.replaces, x.lane, x.gates, x.units, x.fault)::{schema}.entry
+            x.replaces, x.lane, x.gates, x.units, x.fault,
+            CASE WHEN m.options IS NOT NULL THEN {schema}.run_options(m.options, m.options -> 'schedule') END
+        )::{schema}.entry
         FROM (
             SELECT nextval('{schema}.job_id') AS id, o.* FROM (
                 SELECT j.* FROM {schema}.merged_jobs(kinds, args, which, code_defaults, moment) AS j ORDER BY j.no
@@ -536,7 +549,7 @@ BEGIN
         ARRAY(
             SELECT ROW(j.id, j.run_at, j.run_at > moment, j.priority, j.max_attempts, j.queue, j.task, j.args, j.labels,
                        j.unique_key, j.unique_until, k.expires_at, replace(k.on_conflict, 'raise', 'skip'), k.replaces,
-                       j.lane, j.gates, j.units, NULL)::{schema}.entry
+                       j.lane, j.gates, j.units, NULL, j.run_options)::{schema}.entry
             FROM jsonb_to_recordset(keyed) AS k (id bigint, expires_at timestamptz, on_conflict text, replaces text[])
             JOIN {schema}.job AS j USING (id) ORDER BY j.id),
         {schema}.paused_gates(moment), moment, true) AS a;
