@@ -44,8 +44,9 @@ def test_a_schedule_has_its_own_too(bench: Bench) -> None:
     runtime.put(session, [ticking])
     leader = a_leader(bench)
     eventually(lambda: leader.turn() >= 0 and bench.database.value("SELECT count(*) > 0 FROM pqclock.job") is True, 10)
-    runtime.remove(session, "b")
     assert bench.database.value(OPTIONS) == {"timeout": 90, "history": "none"}
+    runtime.remove(session, "b")
+    runtime.trigger(session, "a")
     bench.start("*:1")
     eventually(lambda: bench.database.value("SELECT count(*) FROM pqclock.job") == 0)
     assert bench.database.value("SELECT count(*) FROM pqclock.job_history") == 0
