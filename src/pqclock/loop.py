@@ -113,6 +113,10 @@ class Stop:
         if self.asked:
             stop()
 
+    def close(self) -> None:
+        """Free the sockets; `ask()` may still be called."""
+        self._wakeup.close()
+
 
 def backoff(failures: int, limit: float) -> float:
     """Seconds to wait after so many failures in a row: 50 ms doubled each time, at most `limit`."""

@@ -74,7 +74,11 @@ class Clock:
             self._live_again_and_again()
         finally:
             self._watchdog.stop()
-            self._wakeup.close()
+            self.close()
+
+    def close(self) -> None:
+        """Free what it holds, also when it has never run."""
+        self._wakeup.close()
 
     def _live_again_and_again(self) -> None:
         while not self._stopping:

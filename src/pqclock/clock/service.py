@@ -25,6 +25,8 @@ log = logging.getLogger("pqclock.clock")
 
 # The watcher is woken for what it is to do; this only bounds a sleep.
 WATCHER_TURN = 60.0
+# It may be at work on files, or on a connection to a database that is away.
+WATCHER_ENDS_WITHIN = 5.0
 # How long a changed content waits at most for a database that is away.
 RETRY_LIMIT = 30.0
 NOT_APPLIED = "the schedule files were not applied, the ones applied before stay in force"
@@ -58,7 +60,15 @@ class ClockService:
         self._watcher_wakeup = Wakeup()
 
     def run(self) -> None:
-        """Connect, apply the files, lead or stand by. Raises DatabaseUnreachable, Refused or ScheduleFileError."""
+        """Connect, apply the files, lead or stand by; once. Raises DatabaseUnreachable, Refused or ScheduleFileError."""
+        try:
+            self._run()
+        finally:
+            self._clock.close()
+            self._stop.close()
+            self._watcher_wakeup.close()
+
+    def _run(self) -> None:
         session = within(self._settings.wait, self._connect, self._stop.wait)
         if session is None:
             return
@@ -79,7 +89,16 @@ class ClockService:
             log.info("the schedule files are watched: %s", ", ".join(self._settings.schedules))
         watcher = threading.Thread(target=self._tend_files, name="pqclock-files", daemon=True)
         watcher.start()
-        self._clock.run()
+        try:
+            self._clock.run()
+        finally:
+            self.stop()
+            watcher.join(WATCHER_ENDS_WITHIN)
+
+    @property
+    def state(self) -> str:
+        """`starting`, `standby` or `leading`."""
+        return self._clock.state
 
     def stop(self) -> None:
         """Have `run()` return."""

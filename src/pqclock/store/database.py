@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow, class_row
 
 from pqclock.errors import ArgumentError, DatabaseUnreachable, SettingsError
+from pqclock.store import forking
 
 Row = TypeVar("Row")
 
@@ -104,6 +105,7 @@ def connect(url: str, schema: str, role: str, **parameters: Any) -> Session:
     """
     try:
         conn = psycopg.connect(clean_url(url), autocommit=True, **connection_parameters(role), **parameters)
+        forking.remember(conn)
         conn.execute(SESSION_DEFAULTS)
     except psycopg.OperationalError as error:
         raise unreachable(url, error) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from pqclock.address import find_address
 from pqclock.errors import ArgumentError
@@ -18,6 +19,7 @@ from pqclock.tasks.enqueueing import Enqueueing
 from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.hooks import Hooks, Report, Surrounding
+from pqclock.tasks.inside import Inside
 from pqclock.tasks.job import Job
 from pqclock.tasks.jobs import Jobs
 from pqclock.tasks.options import check_task_name
@@ -26,11 +28,14 @@ from pqclock.tasks.rules import Rules
 from pqclock.tasks.schedules import Schedules
 from pqclock.tasks.task import Task
 
+if TYPE_CHECKING:
+    from pqclock.tasks.instead import Instead
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class App:
+class App(Inside):
     """Tasks by name, and enqueueing them. Nothing is connected before the first use.
 
     `database_url` is a libpq address; without it PQCLOCK_DATABASE_URL, DATABASE_URL, PGHOST or PGSERVICE, and at last
@@ -44,10 +49,13 @@ class App:
         self.version = str(version)
         self._database_url = database_url
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._connections = Connections(self._find)
+        self._connections = Connections(self.place)
         self._published = 0
         self._unsettled: set[str] = set()
         self.hooks = Hooks()
+        # For tests: what runs jobs in the database's place, and the time that enqueues and schedules take for now.
+        self.inline: Instead | None = None
+        self.as_of: datetime | None = None
 
     @property
     def tasks(self) -> Tasks:
@@ -142,6 +150,8 @@ class App:
         `conn` is a connection of yours, as in `Task.using`: the jobs are then part of its transaction, and vanish with
         its rollback.
         """
+        if self.inline is not None:
+            return self.inline.run(list(jobs))
         enqueueing = Enqueueing(self, jobs)
         if enqueueing.empty:
             return []
@@ -153,6 +163,8 @@ class App:
 
     async def enqueue_many_async(self, jobs: Iterable[NewJob], conn: Any = None) -> list[JobHandle]:
         """The same, on an event loop; `conn` is then an async connection."""
+        if self.inline is not None:
+            return await self.inline.run_async(list(jobs))
         enqueueing = Enqueueing(self, jobs)
         if enqueueing.empty:
             return []
@@ -163,10 +175,14 @@ class App:
 
     def job_result(self, job_id: int) -> JobResult | None:
         """Where a job stands and what it returned; None when the database does not know it."""
+        if self.inline is not None:
+            return self.inline.result(job_id)
         return parse_result(self._connections.run("jobs.result", {"id": job_id}))
 
     async def job_result_async(self, job_id: int) -> JobResult | None:
         """The same, on an event loop."""
+        if self.inline is not None:
+            return self.inline.result(job_id)
         return parse_result(await self._connections.run_async("jobs.result", {"id": job_id}))
 
     def publication(self) -> list[dict[str, Any]]:
@@ -181,7 +197,8 @@ class App:
         """Close the app's connections, with those of this event loop."""
         await self._connections.close_async()
 
-    def _find(self) -> Place:
+    def place(self) -> Place:
+        """Where the database is, found anew; whoever asks closes the address. Raises SettingsError."""
         settings = load()
         address = find_address(self._database_url, settings=settings)
         return Place(address, self.schema or settings.schema)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import select
 import time
-from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -15,6 +13,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from pqclock.store.database import SESSION_DEFAULTS, clean_url, connection_parameters
+from pqclock.store.forking import abandon
 
 SIZE = 8
 TIMEOUT = 10.0
@@ -61,7 +60,7 @@ class ThreadPool:
         """Be of no use in a forked child, and do no harm to the parent."""
         # Or its end would wait for locks of threads that the child does not have.
         self._pool._closed = True
-        _abandon(self._all)
+        abandon(self._all)
 
     def _keep(self, conn: Conn) -> None:
         conn.execute(SESSION_DEFAULTS)
@@ -108,7 +107,7 @@ class LoopPool:
 
     def abandon(self) -> None:
         """Be of no use in a forked child, and do no harm to the parent."""
-        _abandon(self._all)
+        abandon(self._all)
 
     async def _keep(self, conn: AsyncConn) -> None:
         await conn.execute(SESSION_DEFAULTS)
@@ -143,14 +142,3 @@ def _has_news(conn: Conn | AsyncConn) -> bool:
     poll = select.poll()
     poll.register(conn.pgconn.socket, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _abandon(connections: Iterable[Conn] | Iterable[AsyncConn]) -> None:
-    """Close inherited sockets without a word to the server, which would end the parent's sessions."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for conn in list(connections):
-        if not conn.closed:
-            # What libpq says at the end goes nowhere then.
-            os.dup2(null, conn.pgconn.socket)
-            conn.pgconn.finish()
-    os.close(null)

@@ -71,8 +71,13 @@ class Worker:
         self._stands_in = False
         self._next_poll = 0.0
 
-    def stop(self) -> None:
-        """Have `run()` finish what runs and return; callable from any thread and from signal handlers."""
+    def stop(self, timeout: timedelta | None = None) -> None:
+        """Have `run()` finish what runs and return; callable from any thread and from signal handlers.
+
+        Handlers get `timeout`, or what was said at the beginning.
+        """
+        if timeout is not None:
+            self._stop_timeout = timeout.total_seconds()
         self._stopping = True
         self._wakeup.wake()
 
