@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 
 from pqclock.rules.retention import DEFAULT, Keep
-from pqclock.store import gating, jobs, partitions, pauses, processes, running
+from pqclock.store import gating, jobs, partitions, pauses, processes, running, statuses
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
@@ -39,7 +39,7 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
 
 
 class PartitionKeeper:
-    """Makes and drops partitions and forgets idle gates, beside the leader: on a connection that gives way to everybody."""
+    """Makes and drops partitions, forgets idle gates and old addresses; on a connection that gives way to everybody."""
 
     def __init__(self, url: str, schema: str, keep: Keep = DEFAULT) -> None:
         self._url = url
@@ -70,8 +70,9 @@ class PartitionKeeper:
             return False
         try:
             made, dropped = partitions.maintain(session, keep=self._keep)
-            while gating.forget_gates(session, SLICE) == SLICE and not self._stopped.is_set():
-                pass
+            for forget in (gating.forget_gates, statuses.forget):
+                while forget(session, SLICE) == SLICE and not self._stopped.is_set():
+                    pass
         except DatabaseError as error:
             self._failures += 1
             level = logging.WARNING if self._failures >= WARN_AFTER else logging.DEBUG

@@ -32,7 +32,7 @@ class JobHandle:
 
     def wait(self, timeout: str | timedelta | float | None = None) -> str:
         """Wait until the job has ended; gives its state. Raises JobNotFinished after `timeout` (None: never)."""
-        for pause in _pauses(timeout):
+        for pause in pauses(timeout):
             found = self._found(self.app.job_result(self.id))
             if found.state in TERMINAL:
                 return found.state
@@ -41,7 +41,7 @@ class JobHandle:
 
     async def wait_async(self, timeout: str | timedelta | float | None = None) -> str:
         """The same, on an event loop."""
-        for pause in _pauses(timeout):
+        for pause in pauses(timeout):
             found = self._found(await self.app.job_result_async(self.id))
             if found.state in TERMINAL:
                 return found.state
@@ -82,7 +82,7 @@ class JobHandle:
         )
 
 
-def _pauses(timeout: str | timedelta | float | None) -> Iterator[float]:
+def pauses(timeout: str | timedelta | float | None) -> Iterator[float]:
     """Pauses between looks, from 5 ms up to a quarter of a second; ends when the time is over, with one last look."""
     if isinstance(timeout, str | timedelta):
         timeout = parse_duration(timeout).total_seconds()

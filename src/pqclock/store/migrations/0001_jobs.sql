@@ -101,6 +101,16 @@ COMMENT ON COLUMN {schema}.job.granted IS 'of the fuses that let it run: gate an
 COMMENT ON COLUMN {schema}.job.cancel_requested_at IS
     'a person wants it to end: its run is told, and is the last one';
 
+-- Where a client of somebody's web server may ask for one job, without a number that could be counted up.
+CREATE TABLE {schema}.status_address (
+    digest        bytea PRIMARY KEY,
+    job_id        bigint NOT NULL,
+    expires_at    timestamptz NOT NULL,
+    CONSTRAINT digest_is_sha256 CHECK (length(digest) = 32)
+);
+
+CREATE INDEX status_address_expire ON {schema}.status_address (expires_at);
+
 CREATE TABLE {schema}.job_history (
     id            bigint NOT NULL,
     state         text NOT NULL,
