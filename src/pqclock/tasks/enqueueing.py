@@ -36,7 +36,7 @@ class Enqueueing:
         self.handles = []
         # Keys are taken in their order, so that two calls with the same ones wait for each other, and do not lock.
         parts = slices(self._checked(), whole=len(self._known) > 1 and self._may_be_keyed())
-        return (insertion(part, self._defaults(part)) for part in parts)
+        return (insertion(part, self._defaults(part), self._app.as_of) for part in parts)
 
     def take(self, rows: Rows) -> None:
         """Make the handles of a slice; raises as `store.jobs.entered` does."""

@@ -49,12 +49,12 @@ class Schedules:
         """Put many schedules in one transaction, each a mapping with `key` and its fields; gives the keys written."""
         wanted = _schedules(schedules)
         with self._connections.session() as session:
-            return runtime.put(session, wanted)
+            return runtime.put(session, wanted, self._app.as_of)
 
     def remove(self, key: str) -> None:
         """Remove a schedule that was put; its history stays. Raises UnknownSchedule, ArgumentError for one of files."""
         with self._connections.session() as session:
-            runtime.remove(session, key)
+            runtime.remove(session, key, self._app.as_of)
 
     def pause(self, key: str, until: datetime | timedelta | None = None, note: str | None = None) -> None:
         """Skip the ticks from now on and before `until`: an aware datetime, a timedelta from now, or until `resume`.
@@ -62,12 +62,12 @@ class Schedules:
         It holds for schedules of files as well, and applying files does not lift it. Raises UnknownSchedule.
         """
         with self._connections.session() as session:
-            runtime.pause(session, key, until, note)
+            runtime.pause(session, key, until, note, self._app.as_of)
 
     def resume(self, key: str) -> bool:
         """End a pause; False when there was none. Raises UnknownSchedule."""
         with self._connections.session() as session:
-            return runtime.resume(session, key)
+            return runtime.resume(session, key, self._app.as_of)
 
     def trigger(self, key: str, args: Mapping[str, object] | None = None) -> JobHandle:
         """Insert a job of the schedule now, without a tick; also of one that is paused. Raises UnknownSchedule.
@@ -75,7 +75,7 @@ class Schedules:
         `args` go before the schedule's, name by name; its templates are filled as for a tick now.
         """
         with self._connections.session() as session:
-            job = runtime.trigger(session, key, args, self._defaults())
+            job = runtime.trigger(session, key, args, self._defaults(), self._app.as_of)
         return JobHandle(job.id, job.inserted, job.state, self._app)
 
     def backfill(
