@@ -33,6 +33,22 @@ def read_keep(value: object) -> str:
     return text
 
 
+def read_limit(value: object) -> int:
+    """A whole number above zero."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:18])
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError
+    return value
+
+
+def read_size(value: object) -> int:
+    """An amount of memory in bytes, such as 500MB or 1GB."""
+    text = read_text(value).upper().removesuffix("B").strip()
+    unit = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
+    return read_limit(text.rstrip("KMG").strip()) * unit
+
+
 def read_duration(value: object) -> timedelta:
     """A length of time."""
     from pqclock.rules.durations import parse_duration

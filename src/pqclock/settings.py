@@ -17,7 +17,7 @@ from typing import Any
 
 from pqclock.errors import SettingsError
 from pqclock.rules.addresses import check_database_url
-from pqclock.setting_values import read_duration, read_keep, read_pools, read_text
+from pqclock.setting_values import read_duration, read_keep, read_limit, read_pools, read_size, read_text
 
 PREFIX = "PQCLOCK_"
 LOG_FORMATS = ("auto", "text", "json")
@@ -139,6 +139,16 @@ class Settings:
             "How long finished jobs and ticks are kept.",
             "KEEP",
         ),
+    )
+    max_jobs: int | None = _setting(
+        None, Spec(read_limit, "a whole number above 0", "A worker process is replaced after so many jobs.", "N")
+    )
+    max_memory: int | None = _setting(
+        None,
+        Spec(read_size, "a size such as 500MB or 1GB", "A worker process is replaced when it has so much.", "SIZE"),
+    )
+    poll_only: bool = _setting(
+        False, Spec(_switch, "true or false", "Workers look for jobs without listening.", "true|false", switch=True)
     )
     stop_timeout: timedelta = _setting(  # noqa: RUF009
         _STOP_TIMEOUT, Spec(read_duration, _DURATION, "How long running jobs may go on at a shutdown.", "T")

@@ -25,6 +25,8 @@ log = logging.getLogger("pqclock.supervisor")
 
 # A child that ends with one of these has said why.
 REFUSALS = (2, 3, 4)
+# A child that ends with this wants to be followed by a new one.
+RECYCLED = 10
 SETTLED_AFTER = 3.0
 RESTART_LIMIT = 5.0
 LOOK_EVERY = 1.0
@@ -131,6 +133,10 @@ class Supervisor:
         return status == 1 and lived < SETTLED_AFTER
 
     def _plan_restart(self, child: Child, status: int, lived: float) -> None:
+        if status == RECYCLED:
+            child.early_deaths, child.restart_at = 0, 0.0
+            log.debug("the %s has done enough and is followed by a new one", child.name)
+            return
         child.early_deaths = 0 if lived > SETTLED_AFTER else child.early_deaths + 1
         pause = min(0.1 * 2.0**child.early_deaths, RESTART_LIMIT) if child.early_deaths else 0.0
         child.restart_at = time.monotonic() + pause

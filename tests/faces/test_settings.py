@@ -60,6 +60,7 @@ def test_every_setting_has_flag_and_variable(name: str, tmp_path: Path) -> None:
         "database_url": URL, "clock_database_url": "host=db user=alice", "schedules": "a.toml", "app": "shop.jobs:app",
         "queues": "mice:2;elephants:1", "processes": "4", "stop_timeout": "1m", "keep": "failed:60d", "wait": "500ms",
         "log_format": "JSON", "log_level": "DEBUG", "watch": "Yes", "allow_session_pooler": "yes",
+        "max_jobs": "1000", "max_memory": "500 MB", "poll_only": "on",
     }  # fmt: skip
     text = texts.get(name, "other")
     by_flag = load({name: text}, environ={}, folder=tmp_path)
@@ -187,3 +188,15 @@ def test_a_switch_is_a_flag_a_variable_and_a_truth_value_of_the_file(tmp_path: P
     assert load({"allow_session_pooler": True}, environ={}, folder=tmp_path).allow_session_pooler
     (fault,) = faults_of(tmp_path, environ={"PQCLOCK_ALLOW_SESSION_POOLER": "maybe"})
     assert fault == "PQCLOCK_ALLOW_SESSION_POOLER: 'maybe' is not allowed: use true or false"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("500MB", 500_000_000), ("1.5GB", None), ("2 g", 2_000_000_000), ("1024", 1024), ("0MB", None), ("MB", None)],
+)
+def test_sizes_are_whole_numbers_with_a_unit(text: str, size: int | None, tmp_path: Path) -> None:
+    if size is not None:
+        assert load({"max_memory": text}, environ={}, folder=tmp_path).max_memory == size
+        return
+    with pytest.raises(SettingsError, match="a size such as 500MB"):
+        load({"max_memory": text}, environ={}, folder=tmp_path)

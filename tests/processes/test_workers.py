@@ -139,3 +139,17 @@ def test_without_any_clock_later_jobs_and_retries_still_run_and_the_log_says_so(
     later = jobs.insert(database.session, [NewJob("note", "{}", delay=timedelta(milliseconds=300))])[0][0]
     eventually(lambda: [state(database, job_id) for job_id in (again, later)] == ["succeeded", "succeeded"])
     eventually(lambda: "no clock leads" in fleet.log_of(parent), within=20)
+
+
+def test_a_process_that_has_done_enough_is_followed_by_a_new_one(fleet: Fleet, database: Database) -> None:
+    parent = fleet.worker("*:1", "--max-jobs", "5")
+    eventually(lambda: workers(database) == 1)
+    first = children_of(parent)
+    ids = [put(database, "note") for _ in range(8)]
+    eventually(lambda: all(state(database, job_id) == "succeeded" for job_id in ids))
+    eventually(lambda: (now := children_of(parent)) and set(now).isdisjoint(first))
+    eventually(lambda: workers(database) == 1)
+    again = put(database, "note")
+    eventually(lambda: state(database, again) == "succeeded")
+    assert database.rows("SELECT DISTINCT outcome FROM pqclock.attempt") == [("succeeded",)]
+    assert "killed" not in fleet.log_of(parent)

@@ -30,11 +30,12 @@ class Bench:
         self.raised: BaseException | None = None
         self._threads: list[tuple[Worker, threading.Thread]] = []
 
-    def start(self, pools: str = "*:2", stop_timeout: float = 1.0, *, wait: bool = True) -> Worker:
+    def start(self, pools: str = "*:2", stop_timeout: float = 1.0, *, wait: bool = True, **options: Any) -> Worker:
         """Start a worker, and wait until it is there."""
         worker = Worker(
-            self.app, self.database.url, "pqclock", parse_pools(pools), timedelta(seconds=stop_timeout), self._place
-        )
+            self.app, self.database.url, "pqclock", parse_pools(pools), timedelta(seconds=stop_timeout), self._place,
+            **options,
+        )  # fmt: skip
         thread = threading.Thread(target=self._run, args=[worker])
         self._threads.append((worker, thread))
         thread.start()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _DATABASE = ("database_url", "schema", "wait")
 _CLOCK = ("clock_database_url", "allow_session_pooler", "set", "schedules", "watch", "keep")
-_WORKER = ("app", "queues", "processes", "stop_timeout")
+_WORKER = ("app", "queues", "processes", "max_jobs", "max_memory", "poll_only", "stop_timeout")
 _LOG = ("log_format", "log_level")
 
 _supervised = click.option("--supervised", is_flag=True, hidden=True)
@@ -184,6 +184,12 @@ def worker_child(settings: Settings, number: int) -> Child:
     flags = ["--queues", settings.queues, "--stop-timeout", stop_timeout]
     if settings.app is not None:
         flags += ["--app", settings.app]
+    if settings.max_jobs is not None:
+        flags += ["--max-jobs", str(settings.max_jobs)]
+    if settings.max_memory is not None:
+        flags += ["--max-memory", str(settings.max_memory)]
+    if settings.poll_only:
+        flags.append("--poll-only")
     return Child(f"worker {number}", _command("worker", settings, *flags))
 
 
@@ -228,6 +234,10 @@ def _work(settings: Settings) -> int:
         # Handlers that do not end would keep the process; their jobs have gone back already.
         sys.stderr.flush()
         os._exit(0)
+    if work.recycled:
+        from pqclock.supervisor import RECYCLED
+
+        return RECYCLED
     return 0
 
 

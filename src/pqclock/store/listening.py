@@ -16,6 +16,11 @@ def listen(session: Session) -> None:
     session.conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(session.schema)))
 
 
+def say(session: Session, payload: str) -> None:
+    """Notify everybody who listens, the session itself too."""
+    session.conn.execute("SELECT pg_notify(%s, %s)", [session.schema, payload])
+
+
 def hear(session: Session) -> list[str]:
     """The payloads that have arrived since the last call; never waits."""
     return [notification.payload for notification in session.conn.notifies(timeout=0)]

@@ -15,6 +15,7 @@ from pqclock.loop import DatabaseClock
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import CRASH_LIMIT, ClaimedJob
 from pqclock.worker import pipes
+from pqclock.worker.recycling import Limits
 from pqclock.worker.run import Run
 
 log = logging.getLogger("pqclock.worker")
@@ -44,6 +45,12 @@ class Child:
         self._words = os.fdopen(to_child, "wb")
         self._answers = os.fdopen(from_child, "rb")
         self._sending = threading.Lock()
+        self.jobs = 0
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -84,7 +91,8 @@ class Child:
 class Children:
     """As many children as run jobs at the same time; idle ones are used again. `place` is where the app is found."""
 
-    def __init__(self, place: str | None, clock: DatabaseClock) -> None:
+    def __init__(self, place: str | None, clock: DatabaseClock, limits: Limits) -> None:
+        self._limits = limits
         self._place = place
         self._clock = clock
         self._lock = threading.Lock()
@@ -136,8 +144,9 @@ class Children:
 
     def put_back(self, child: Child) -> None:
         """It is idle: the next job may have it."""
+        child.jobs += 1
         with self._lock:
-            if not self._closed:
+            if not self._closed and self._limits.reached(child.jobs, child.pid) is None:
                 self._idle.append(child)
                 return
         self._forget(child)

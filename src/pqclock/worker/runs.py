@@ -23,6 +23,7 @@ from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.held import Held, Holding
 from pqclock.worker.pool import Seat, WorkingPool
+from pqclock.worker.recycling import Limits
 from pqclock.worker.run import Run
 
 log = logging.getLogger("pqclock.worker")
@@ -42,6 +43,7 @@ class Runs:
         finisher: Finisher,
         clock: DatabaseClock,
         released: Callable[[WorkingPool], None],
+        limits: Limits,
     ) -> None:
         self._app = app
         self._held = held
@@ -49,8 +51,9 @@ class Runs:
         self._clock = clock
         self._released = released
         self._event_loop = EventLoop()
-        self._children = Children(place, clock)
+        self._children = Children(place, clock, limits)
         self._deadlines = Deadlines()
+        self.ended = 0
 
     def begin(self, job: ClaimedJob, pool: WorkingPool) -> None:
         """Give a claimed job to an executor of its pool."""
@@ -270,6 +273,7 @@ class Runs:
         return True
 
     def _hand_over(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
+        self.ended += 1
         self._finisher.put(outcome)
         outcomes.report(run, outcome)
         failure = None if error is None else outcomes.failure(run, outcome, error)

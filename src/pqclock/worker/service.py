@@ -15,6 +15,7 @@ from pqclock.store import migrate
 from pqclock.store.database import connect
 from pqclock.store.waiting import within
 from pqclock.tasks.app import App
+from pqclock.worker.recycling import Limits
 from pqclock.worker.worker import Worker
 
 log = logging.getLogger("pqclock.worker")
@@ -71,4 +72,7 @@ def worker_service(
         migrate.check_schema(session)
     finally:
         session.close()
-    return Worker(app, address.url, settings.schema, parse_pools(settings.queues), settings.stop_timeout, settings.app)
+    return Worker(
+        app, address.url, settings.schema, parse_pools(settings.queues), settings.stop_timeout, settings.app,
+        limits=Limits(settings.max_jobs, settings.max_memory), poll_only=settings.poll_only,
+    )  # fmt: skip

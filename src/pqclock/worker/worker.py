@@ -16,19 +16,20 @@ from pqclock.rules.pools import Pool
 from pqclock.store import job_verbs, jobs, leadership, running, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
-from pqclock.store.listening import hear, listen
 from pqclock.tasks.app import App
 from pqclock.worker.batches import Batches
 from pqclock.worker.claims import Claims
 from pqclock.worker.finisher import Finisher
+from pqclock.worker.hearing import Ear
 from pqclock.worker.held import Held
 from pqclock.worker.pool import WorkingPool
 from pqclock.worker.presence import Presence
+from pqclock.worker.recycling import Limits
 from pqclock.worker.runs import Runs
 
 log = logging.getLogger("pqclock.worker")
 
-POLL_EVERY = 2.0
+NO_LIMITS = Limits()
 RETRY_LIMIT = 5.0
 FLUSH_WITHIN = 5.0
 STAND_IN_SLICE = 1_000
@@ -46,6 +47,9 @@ class Worker:
         pools: Sequence[Pool],
         stop_timeout: timedelta = timedelta(seconds=25),
         place: str | None = None,
+        *,
+        limits: Limits = NO_LIMITS,
+        poll_only: bool = False,
     ) -> None:
         self._app = app
         self._url = url
@@ -61,9 +65,12 @@ class Worker:
         doing = ";".join(str(pool) for pool in pools)
         self._presence = Presence(url, schema, doing, self._clock, hears=bool(app.hooks.reports))
         self._wakeup = Wakeup()
-        self._runs = Runs(app, place, self._held, self._finisher, self._clock, self._released)
+        self._runs = Runs(app, place, self._held, self._finisher, self._clock, self._released, limits)
         # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
         self._stopping = False
+        self._limits = limits
+        self.recycled = False
+        self._ear = Ear(poll_only=poll_only)
         self._failures = 0
         self._has_worked = False
         self._connected_at = 0.0
@@ -118,7 +125,7 @@ class Worker:
 
     def _live(self, session: Session) -> None:
         """One life on one connection: claim until stopped."""
-        listen(session)
+        self._ear.begin(session)
         tasks.publish(session, self._app.publication())
         self._presence.next_beat = self._next_poll = 0.0
         self._connected_at = time.monotonic()
@@ -150,11 +157,20 @@ class Worker:
     def _poll_if_due(self, session: Session) -> None:
         if time.monotonic() < self._next_poll:
             return
-        self._next_poll = time.monotonic() + POLL_EVERY * random.uniform(0.8, 1.0)  # noqa: S311
+        self._next_poll = time.monotonic() + self._ear.poll_every * random.uniform(0.8, 1.0)  # noqa: S311
         self._claims.look_everywhere()
         self._stand_in_if_needed(session)
         self._hear_failures(session)
         self._want_paused_back(session)
+        self._recycle_if_due()
+
+    def _recycle_if_due(self) -> None:
+        """End this process in order when it has done enough; its supervisor starts a new one."""
+        reason = self._limits.reached(self._runs.ended)
+        if reason is not None and not self._stopping:
+            log.info("this worker ends, since %s: a new process goes on", reason)
+            self.recycled = True
+            self.stop()
 
     def _want_paused_back(self, session: Session) -> None:
         """A pause reaches jobs that run as well, where they pass checkpoints."""
@@ -184,7 +200,7 @@ class Worker:
             log.warning("no clock leads, and none ever has: workers do what it does, but for ticks and partitions")
 
     def _listen(self, session: Session) -> None:
-        for payload in hear(session):
+        for payload in self._ear.hear(session):
             kind, _, rest = payload.partition(" ")
             if kind in ("ready", "gated"):
                 self._claims.hear(kind, rest)
