@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test soak scale lateness gates enqueue check format db clean
+.PHONY: help demo test soak kills scale lateness gates enqueue check format db clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,10 @@ soak: .venv/.dev  ## leaders killed under load, and what that delays (FOR=2m KIL
 	@PYTHONPATH=tests $(BIN)/python -m processes.soak $(if $(FOR),--for $(FOR)) $(if $(KILL_EVERY),--kill-every $(KILL_EVERY)) \
 		$(if $(FREEZE_EVERY),--freeze-every $(FREEZE_EVERY)) $(if $(RESTART_EVERY),--restart-every $(RESTART_EVERY)) \
 		$(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(CLOCKS),--clocks $(CLOCKS)) $(ARGS)
+
+kills: .venv/.dev  ## worker processes killed under load, and what that delays (JOBS=20000 WORKERS=4 KILL_EVERY=1s)
+	@PYTHONPATH=tests $(BIN)/python -m processes.survival $(if $(JOBS),--jobs $(JOBS)) $(if $(WORKERS),--workers $(WORKERS)) \
+		$(if $(KILL_EVERY),--kill-every $(KILL_EVERY))
 
 scale: .venv/.dev  ## very many schedules put, planned and promoted, measured (DECLARED=1000000 DUE=100000 IDLE=30)
 	@$(BIN)/python -m benchmarks.clock_scale $(or $(DECLARED),1000000) $(or $(DUE),100000) $(or $(IDLE),30)

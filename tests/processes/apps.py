@@ -6,8 +6,11 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Iterator
 
-from pqclock import App, Retry, current_job
+import psycopg
+
+from pqclock import App, Checkpoint, Retry, current_job
 
 app = App()
 
@@ -54,3 +57,38 @@ def second_time() -> int:
     if current_job().attempt == 1:
         raise ConnectionError("not yet")
     return current_job().attempt
+
+
+@app.task("brief", queue="storm")
+def brief() -> None:
+    """Some work."""
+    time.sleep(0.02)
+
+
+@app.task("poison", queue="storm")
+def poison() -> None:
+    """Kills its process after a moment."""
+    time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("march", queue="march")
+def march(last: int, cursor: int = 0) -> Iterator[Checkpoint]:
+    """Many small steps, each written to a file outside of the database."""
+    with open("steps", "a", buffering=1) as steps:
+        for number in range(cursor + 1, last + 1):
+            steps.write(f"{number}\n")
+            yield Checkpoint(number, done=number, total=last)
+            time.sleep(0.0001)
+
+
+@app.task("ledger", queue="march")
+def ledger(last: int, cursor: int = 0) -> Iterator[None]:
+    """Steps that are written in the transaction of their checkpoint."""
+    with psycopg.connect(os.environ["PQCLOCK_DATABASE_URL"], autocommit=True) as conn:
+        for first in range(cursor + 1, last + 1, 50):
+            with conn.transaction():
+                upto = min(first + 49, last)
+                conn.execute("INSERT INTO steps SELECT generate_series(%s::int, %s::int)", [first, upto])
+                current_job().checkpoint(upto, done=upto, total=last, conn=conn)
+            yield

@@ -38,7 +38,8 @@ class Outcome:
 
     `state` is the state that follows, `held` being `scheduled` until a person has looked; `outcome` names the attempt's
     row, None when the handler never began and there is none. `charged` says whether the attempt counts, `crashed` whether
-    its process died. `delay` is in seconds, for `scheduled` alone. `checkpoint` is how far it came, as JSON text; `kept`
+    its process died. `delay` is in seconds, for `scheduled` alone. A job that becomes `ready` and `keeps_place` goes
+    before those that came after it. `checkpoint` is how far it came, as JSON text; `kept`
     says whether history and attempt get a row. For the gates: `gated` when the job passed some, the names of the
     exception's classes, and the gate that is to be closed for so many seconds.
     """
@@ -62,3 +63,4 @@ class Outcome:
     checkpoint: str | None = None
     kept: bool = True
     crashed: bool = False
+    keeps_place: bool = False

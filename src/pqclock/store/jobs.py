@@ -19,7 +19,19 @@ LEASE_LENGTH = timedelta(seconds=15)
 LEADER_SILENCE = timedelta(seconds=10)
 CRASH_LIMIT = 3
 # What `finish` stores of an outcome; the rest of it is for the gates.
-_WRITTEN = ("lease", "state", "outcome", "charged", "delay", "error_type", "error", "traceback", "kept", "crashed")
+_WRITTEN = (
+    "lease",
+    "state",
+    "outcome",
+    "charged",
+    "delay",
+    "error_type",
+    "error",
+    "traceback",
+    "kept",
+    "crashed",
+    "keeps_place",
+)
 
 
 @dataclass(frozen=True, slots=True)

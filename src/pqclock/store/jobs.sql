@@ -271,7 +271,7 @@ outcome AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (
         id bigint, lease bigint, state text, outcome text, charged boolean, delay double precision, result jsonb,
         error_type text, error text, traceback text, started_at timestamptz, finished_at timestamptz,
-        checkpoint jsonb, kept boolean, crashed boolean
+        checkpoint jsonb, kept boolean, crashed boolean, keeps_place boolean
     )
 ),
 ended AS (
@@ -299,7 +299,8 @@ again AS (
     UPDATE {schema}.job AS j
     SET state = (CASE WHEN o.delay > 0 OR o.state = 'held' THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
         run_at = CASE WHEN o.delay > 0 THEN m.now + make_interval(secs => o.delay) ELSE j.run_at END,
-        ready_seq = CASE WHEN o.delay > 0 OR o.state = 'held' THEN NULL ELSE nextval('{schema}.ready_seq') END,
+        ready_seq = CASE WHEN o.delay > 0 OR o.state = 'held' THEN NULL
+                         WHEN o.keeps_place THEN j.ready_seq ELSE nextval('{schema}.ready_seq') END,
         held = o.state = 'held', review = o.state = 'held', crashes = j.crashes + CASE WHEN o.crashed THEN 1 ELSE 0 END,
         attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
         error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL,
@@ -365,7 +366,7 @@ WITH stray AS MATERIALIZED (
 ),
 again AS (
     UPDATE {schema}.job AS j
-    SET state = 'ready', ready_seq = nextval('{schema}.ready_seq'), attempt = j.attempt - 1,
+    SET state = 'ready', attempt = j.attempt - 1,
         lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, granted = NULL
     FROM stray AS s
     WHERE j.id = s.id AND j.lease = s.lease AND j.state = 'running'
@@ -418,7 +419,7 @@ history AS (
 again AS (
     UPDATE {schema}.job AS j
     SET state = (CASE WHEN o.review THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
-        ready_seq = CASE WHEN NOT o.review THEN nextval('{schema}.ready_seq') END, held = o.review, review = o.review,
+        ready_seq = CASE WHEN NOT o.review THEN j.ready_seq END, held = o.review, review = o.review,
         crashes = j.crashes + 1, attempt = j.attempt - 1,
         error = 'crashed: its worker died while it ran'
                 || CASE WHEN o.review THEN ', and it is held until a person has looked at it' ELSE '' END,

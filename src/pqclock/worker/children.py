@@ -182,6 +182,7 @@ def crashed(run: Run, how: str, clock: DatabaseClock) -> Outcome:
     return Outcome(
         job.id, job.lease, state, "crashed", charged=state == "failed", error_type="Crashed", error=error,
         started_at=run.started_at, finished_at=clock.now(), gated=job.gated, error_names=("Crashed",), crashed=True,
+        keeps_place=True,
     )  # fmt: skip
 
 

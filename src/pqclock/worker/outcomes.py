@@ -64,7 +64,7 @@ def _ended(run: Run, state: str, outcome: str, **more: Any) -> Outcome:
 
 def _obeyed(run: Run, error: BaseException) -> Outcome | None:
     if isinstance(error, GiveBack):
-        return _ended(run, "ready", "interrupted", charged=False)
+        return _ended(run, "ready", "interrupted", charged=False, keeps_place=run.dialogue.wanted_back)
     if isinstance(error, Cancel):
         return _ended(run, "cancelled", "cancelled", error=storable_text(str(error.reason), ERROR_LIMIT))
     if isinstance(error, Cancelled) or run.dialogue.cancelled:

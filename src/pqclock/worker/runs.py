@@ -107,7 +107,7 @@ class Runs:
         outcome = Outcome(
             job.id, job.lease, "ready", None if began is None else "interrupted", charged=False,
             started_at=None if began is None else self._clock.at(began), gated=job.gated,
-            checkpoint=holding.run.checkpoint() if holding.run else None,
+            checkpoint=holding.run.checkpoint() if holding.run else None, keeps_place=True,
         )  # fmt: skip
         self._finisher.put(outcome)
 

@@ -1,0 +1,156 @@
+"""Workers under fire: their processes are killed or restarted all the time, and their jobs are held to their laws.
+
+    make kills JOBS=20000 WORKERS=4 KILL_EVERY=1s
+
+Some worker processes, one of which is killed (-9) at each interval, and a backlog of short jobs. In the end each job has
+one accepted finish, none is lost, none runs, and what was killed began again in time. Prints a line of JSON; ends with 1
+when a law was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from conftest import Database
+from pqclock import embedded
+from pqclock.rules.durations import parse_duration
+from pqclock.store import jobs, migrate
+from pqclock.store.database import connect
+from pqclock.store.jobs import NewJob
+from processes.fleet import Fleet, children_of, eventually
+
+# From the moment a process is killed to when its jobs begin again, in seconds.
+BEGIN_AGAIN_P99 = 3.0
+
+UNDONE = "SELECT count(*) FROM pqclock.job WHERE queue = 'storm'"
+FINISHED_ONCE = """
+    SELECT count(*) FROM (
+        SELECT a.job_id FROM pqclock.attempt AS a JOIN pqclock.job_history AS h ON h.id = a.job_id
+        WHERE h.task = 'brief' AND h.state = 'succeeded'
+        GROUP BY a.job_id HAVING count(*) FILTER (WHERE a.outcome = 'succeeded') = 1) AS one"""
+# Of each crash: when the job was rescued, and when it began again.
+AGAIN = """
+    SELECT extract(epoch FROM c.finished_at)::float8, extract(epoch FROM next.started_at)::float8
+    FROM pqclock.attempt AS c
+    CROSS JOIN LATERAL (SELECT min(n.started_at) AS started_at FROM pqclock.attempt AS n
+                        WHERE n.job_id = c.job_id AND n.started_at > c.finished_at) AS next
+    WHERE c.outcome = 'crashed' AND next.started_at IS NOT NULL"""
+NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of it; times in seconds."""
+
+    jobs: int
+    kills: int
+    finished_once: int
+    undone: int
+    crashes: int
+    again_p50: float
+    again_p99: float
+    seconds: float
+
+    def faults(self) -> list[str]:
+        """The laws that were broken, in words."""
+        found = []
+        if self.finished_once != self.jobs:
+            found.append(f"{self.jobs - self.finished_once} of {self.jobs} jobs have not exactly one accepted finish")
+        if self.undone:
+            found.append(f"{self.undone} jobs are still there")
+        if self.again_p99 > BEGIN_AGAIN_P99:
+            found.append(f"what was killed began again after {self.again_p99:.2f} s (p99)")
+        return found
+
+
+def storm(fleet: Fleet, database: Database, *, count: int, workers: int, kill_every: float, within: float) -> Report:
+    """Kill one worker process after the other while they work through so many jobs."""
+    fleet.clock()
+    parents = [fleet.worker("storm:4") for _ in range(workers)]
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.process WHERE kind = 'worker'") == workers)
+    jobs.insert(database.session, [NewJob("brief", "{}", queue="storm") for _ in range(count)])
+    begun, killed = time.monotonic(), list[float]()
+    undone = _interrupted(database, within, kill_every, lambda: killed.append(_kill_one(database, parents)))
+    seconds = time.monotonic() - begun
+    again = _delays(database, killed)
+    crashes = database.value("SELECT count(*) FROM pqclock.attempt WHERE outcome = 'crashed'")
+    return Report(
+        count, len(killed), _number(database, FINISHED_ONCE), undone, int(str(crashes)),
+        _percentile(again, 0.5), _percentile(again, 0.99), round(seconds, 1),
+    )  # fmt: skip
+
+
+def _interrupted(database: Database, within: float, every: float, disturb: Callable[[], object]) -> int:
+    """Disturb at each interval until nothing is left to do, or the time is over; gives what is left."""
+    until = time.monotonic() + within
+    following = time.monotonic() + every
+    while (undone := _number(database, UNDONE)) and time.monotonic() < until:
+        if time.monotonic() >= following:
+            disturb()
+            following += every
+        time.sleep(0.02)
+    return undone
+
+
+def _kill_one(database: Database, parents: list) -> float:  # type: ignore[type-arg]
+    """Kill a worker process; gives the database's time, in seconds since 1970."""
+    victim = random.choice(parents)
+    for pid in children_of(victim):
+        os.kill(pid, signal.SIGKILL)
+    return float(str(database.value(NOW)))
+
+
+def _delays(database: Database, killed: list[float]) -> list[float]:
+    """From each kill to when the jobs of that process began again; the last kill before its rescue is that of a job."""
+    crashes = [(float(str(rescued)), float(str(again))) for rescued, again in database.rows(AGAIN)]
+    return sorted(again - max((at for at in killed if at <= rescued), default=rescued) for rescued, again in crashes)
+
+
+def _percentile(values: list[float], share: float) -> float:
+    return round(values[min(len(values) - 1, int(share * len(values)))], 3) if values else 0.0
+
+
+def _number(database: Database, statement: str) -> int:
+    return int(str(database.value(statement)))
+
+
+def main() -> int:
+    """The storm at full length, on a server of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--kill-every", type=parse_duration, default=parse_duration("1s"))
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        server = embedded.start(Path(name) / ".pqclock")
+        session = connect(server.url, "pqclock", "test")
+        migrate.migrate(session)
+        fleet = Fleet(Path(name), server.url)
+        try:
+            report = storm(
+                fleet, Database(server.url, session), count=asked.jobs, workers=asked.workers,
+                kill_every=asked.kill_every.total_seconds(), within=asked.jobs / 20 + 60,
+            )  # fmt: skip
+        finally:
+            fleet.end()
+            session.close()
+            server.close()
+            embedded.erase(Path(name) / ".pqclock")
+    print(json.dumps(asdict(report)))
+    for fault in report.faults():
+        print(f"broken: {fault}", file=sys.stderr)
+    return 1 if report.faults() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
