@@ -169,6 +169,7 @@ def test_what_is_paused_stays_where_it_is(database: Database) -> None:
     database.session.conn.execute("UPDATE pqclock.pause SET paused_until = %s", [NOW + SECOND])
     database.session.conn.execute("UPDATE pqclock.gate SET opens_at = %s WHERE kind = 'pause'", [NOW])
     claim(database.session)
+    assert gating.rouse(database.session) == 1
     assert len(claim(database.session, now=NOW + SECOND).jobs) == 2
 
 

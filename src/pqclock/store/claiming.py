@@ -15,11 +15,14 @@ from pqclock.store.jobs import ClaimedJob
 class GatedClaim:
     """The jobs, whether another look at once may find more, and when the gates open that were met closed.
 
-    `wakes` are instants, `wakes_in` the same in seconds from now.
+    `cut` says that more could run, and was left to wait for the sake of free jobs; `turned` that `odd` has decided
+    something. `wakes` are instants, `wakes_in` the same in seconds from now.
     """
 
     jobs: list[ClaimedJob]
     again: bool
+    cut: bool
+    turned: bool
     wakes: list[datetime]
     wakes_in: list[float]
 
@@ -32,12 +35,13 @@ def claim_gated(
     *,
     worker_id: int,
     lease: int,
-    odd: bool = True,
+    odd: bool | None = True,
     now: datetime | None = None,
 ) -> GatedClaim:
     """Take up to `room` ready jobs whose gates let them through, of the pool's queues and these tasks.
 
-    Where free jobs of the same priority wait too, half of the room is left to them; `odd` says who gets the odd place.
+    Where free jobs of the same priority wait too, half of the room is left to them; `odd` says who gets the odd place,
+    and None that free jobs are of no account.
     """
     rows = session.run(
         "gating.claim",
@@ -47,10 +51,10 @@ def claim_gated(
         room=room,
         worker_id=worker_id,
         lease=lease,
-        odd=int(odd),
+        odd=None if odd is None else int(odd),
         now=now,
     ).fetchall()
-    *claimed, (*_, again, wakes, wakes_in) = rows
+    *claimed, (*_, again, cut, turned, wakes, wakes_in) = rows
     width = len(fields(ClaimedJob))
     jobs = sorted((ClaimedJob(*row[:width]) for row in claimed), key=lambda job: (job.priority, job.ready_seq))
-    return GatedClaim(jobs, again, wakes or [], wakes_in or [])
+    return GatedClaim(jobs, again, cut, turned, wakes or [], wakes_in or [])

@@ -225,7 +225,7 @@ def cool(
     with session.transaction():
         session.run("gates.wait_briefly", timeout=PATIENCE)
         end = end_of_pause(what, until, database_now(session, now))
-        row = session.run("gates.cool", reference=reference, until=end).fetchone()
+        row = session.run("gates.cool", reference=reference, until=None if end == ENDLESS else end).fetchone()
         if note is not None:
             session.run("gates.note", names=_names(reference), note=note)
     return int(row[0]) if row else 0

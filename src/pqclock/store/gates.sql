@@ -98,7 +98,7 @@ WHERE g.id = ANY(%(ids)s::bigint[])
 RETURNING g.name
 
 -- name: cool
-SELECT {schema}.cool_gates(%(reference)s, %(until)s::timestamptz)
+SELECT {schema}.cool_gates(%(reference)s, coalesce(%(until)s::timestamptz, 'infinity'))
 
 -- name: note
 UPDATE {schema}.gate AS g SET note = %(note)s WHERE g.name = ANY(%(names)s::text[])

@@ -6,12 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pqclock.rules.job import Outcome
 from pqclock.store.database import Session
 
 # How long a gate may be due before its lanes are opened for claims that do not look for it.
 OVERDUE = timedelta(seconds=5)
+# In slices, so that no claim waits long for the gates of one.
+OVERDUE_SLICES = 50
+ROUSED_AT_ONCE = 1_000
 # Failures can be shown for so long, even when no window reaches them any more.
 FAILURES_KEPT = timedelta(days=7)
 
@@ -60,16 +64,34 @@ def wake(session: Session, since: datetime, now: datetime | None = None) -> tupl
 def tidy(session: Session, most: int) -> int:
     """Bounded slices of what claims and finishes leave behind; gives how many rows it came to."""
     done = 0
-    for statement, params in (
-        ("gating.free_void_slots", {}),
-        ("gating.open_overdue", {"overdue": OVERDUE, "most": most}),
-        ("gating.forget_outcomes", {"age": FAILURES_KEPT, "most": most}),
+    for statement, slices, params in (
+        ("gating.free_void_slots", 1, {}),
+        ("gating.open_overdue", OVERDUE_SLICES, {"overdue": OVERDUE, "most": most // 10}),
+        ("gating.forget_outcomes", 1, {"age": FAILURES_KEPT, "most": most}),
     ):
-        row = session.run(statement, **params).fetchone()
-        done += row[0] if row else 0
+        for _ in range(slices):
+            some = _count(session, statement, **params)
+            done += some
+            if some < most // 10:
+                break
     return done
+
+
+def free_void_slots(session: Session) -> int:
+    """Free the places of runs that are over without having said so; gives the number of their gates."""
+    return _count(session, "gating.free_void_slots")
+
+
+def rouse(session: Session, most: int = ROUSED_AT_ONCE) -> int:
+    """Have lanes at rest looked at again, none of whose jobs could be taken; gives their number."""
+    return _count(session, "gating.rouse", most=most)
 
 
 def forget_gates(session: Session, most: int) -> int:
     """Delete gates that have nothing to remember, at most a slice; gives their number."""
-    return session.run("gating.forget_gates", most=most).rowcount
+    return _count(session, "gating.forget_gates", most=most)
+
+
+def _count(session: Session, statement: str, **params: Any) -> int:
+    row = session.run(statement, **params).fetchone()
+    return int(row[0]) if row else 0

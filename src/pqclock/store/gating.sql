@@ -1,11 +1,11 @@
 -- name: claim
--- ready -> running for jobs behind gates. The last row has no job: whether another look is worth it, and when the gates
--- open that were met closed, also in seconds from now.
+-- ready -> running for jobs behind gates. The last row has no job: whether another look is worth it, whether jobs wait for
+-- the sake of free ones, whether `odd` decided, and when the gates open that were met closed, also in seconds from now.
 SELECT (c.job).id, (c.job).task, (c.job).args::text AS args, (c.job).queue, (c.job).priority, (c.job).labels,
        (c.job).attempt, (c.job).max_attempts, (c.job).crashes, (c.job).lease, (c.job).run_at, (c.job).schedule_id,
        (c.job).tick, (c.job).claimed_at, (c.job).ready_seq, (c.job).run_options, (c.job).checkpoint,
        (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = (c.job).schedule_id) AS schedule_key,
-       true AS gated, (c.job).granted IS NOT NULL AS fused, c.again, c.wakes,
+       true AS gated, (c.job).granted IS NOT NULL AS fused, c.again, c.cut, c.turned, c.wakes,
        ARRAY(SELECT extract(epoch FROM w.at - coalesce(%(now)s::timestamptz, clock_timestamp()))::double precision
              FROM unnest(c.wakes) AS w (at)) AS wakes_in
 FROM {schema}.claim_gated(
@@ -56,13 +56,8 @@ old_successes AS (
 SELECT (SELECT count(*) FROM old_failures) + (SELECT count(*) FROM old_successes)
 
 -- name: forget_gates
--- Throttles' and pauses' gates without anything to remember, a bounded slice: a new row would say the same.
-DELETE FROM {schema}.gate AS g
-WHERE g.id = ANY(ARRAY(
-    SELECT o.id FROM {schema}.gate AS o
-    WHERE o.kind <> 'fuse' AND o.opens_at IS NULL AND o.queues = '{}'
-      AND o.tat_ns < {schema}.to_ns(clock_timestamp() - interval '1 day')
-      AND coalesce(greatest(o.closed_until, o.reserved_until) < clock_timestamp(), true)
-      AND NOT EXISTS (SELECT FROM {schema}.slot AS s WHERE s.gate_id = o.id)
-      AND NOT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = o.id)
-    ORDER BY o.id LIMIT %(most)s FOR UPDATE SKIP LOCKED))
+SELECT {schema}.forget_gates(%(most)s::integer)
+
+-- name: rouse
+-- Have the lanes at rest looked at again.
+SELECT {schema}.rouse_lanes(%(most)s::integer)

@@ -206,11 +206,20 @@ def written(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
 
 
 def give_back(session: Session, worker_id: int, known: Sequence[tuple[int, int]]) -> list[int]:
-    """Make ready again, at no cost, what this worker has claimed but for the (id, lease) it knows of; gives the ids."""
+    """Make ready again, at no cost, what this worker has claimed but for the (id, lease) it knows of; gives the ids.
+
+    Their places at gates are free then, and fuses count nothing.
+    """
     ids, leases = [job_id for job_id, _ in known], [lease for _, lease in known]
     with session.transaction():
-        cursor = session.run("jobs.give_back", worker_id=worker_id, ids=ids, leases=leases)
-        again = [job_id for (job_id,) in cursor]
+        strays = session.run("jobs.strays", worker_id=worker_id, ids=ids, leases=leases).fetchall()
+        if not strays:
+            return []
+        unused = [gating.End(job_id, lease, n, None) for n, (job_id, lease, gated) in enumerate(strays) if gated]
+        if unused:
+            gating.settle(session, unused)
+        ids, leases = [job_id for job_id, *_ in strays], [lease for _, lease, _ in strays]
+        again = [job_id for (job_id,) in session.run("jobs.give_back", ids=ids, leases=leases)]
         if again:
             job_verbs.end_asked(session, again)
     return again
@@ -265,6 +274,7 @@ def stand_in(session: Session, limit: int, now: datetime | None = None, *, silen
             return None
         promotion = promote(session, limit, now)
         rescued = rescue(session, limit, now, silent_too=silent_too)
+    gating.free_void_slots(session)
     return promotion.promoted + len(rescued)
 
 

@@ -353,16 +353,21 @@ JOIN {schema}.attempt AS a
   ON a.job_id = o.id AND a.outcome = o.outcome AND a.started_at IS NOT DISTINCT FROM o.started_at
  AND (o.finished_at IS NULL OR a.finished_at = o.finished_at)
 
+-- name: strays
+-- Jobs that are this worker's without its knowledge, locked: the reply to its claim was lost. With whether gates let them
+-- run.
+SELECT j.id, j.lease, j.lane IS NOT NULL FROM {schema}.job AS j
+WHERE j.state = 'running' AND j.worker_id = %(worker_id)s
+  AND NOT EXISTS (
+      SELECT 1 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS k (id, lease)
+      WHERE k.id = j.id AND k.lease = j.lease
+  )
+FOR UPDATE SKIP LOCKED
+
 -- name: give_back
--- running -> ready for jobs that are this worker's without its knowledge: the reply to its claim was lost.
+-- running -> ready for strays, which are locked.
 WITH stray AS MATERIALIZED (
-    SELECT j.id, j.lease FROM {schema}.job AS j
-    WHERE j.state = 'running' AND j.worker_id = %(worker_id)s
-      AND NOT EXISTS (
-          SELECT 1 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS k (id, lease)
-          WHERE k.id = j.id AND k.lease = j.lease
-      )
-    FOR UPDATE SKIP LOCKED
+    SELECT * FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS s (id, lease)
 ),
 again AS (
     UPDATE {schema}.job AS j

@@ -14,6 +14,7 @@ from typing import Literal
 from pqclock.errors import ArgumentError
 from pqclock.rules.files.findings import show
 from pqclock.rules.files.kinds import BadValue, Text
+from pqclock.store import gating
 from pqclock.store.changing import ENDLESS
 from pqclock.store.database import Session
 from pqclock.store.schedules import database_now
@@ -72,6 +73,7 @@ def resume(session: Session, kind: Kind, name: str, now: datetime | None = None)
         row = session.run("pauses.resume", kind=kind, name=name, now=now).fetchone()
         if row is not None:
             _look_again(session, [gate_name(kind, name)], now)
+            gating.rouse(session)
             session.run("pauses.wake", names=[gate_name(kind, name)])
     return bool(row and row[0])
 
@@ -87,6 +89,7 @@ def tidy(session: Session, now: datetime | None = None) -> bool:
         row = session.run("pauses.end", now=now).fetchone()
         if row and row[0]:
             _look_again(session, row[0], now)
+            gating.rouse(session)
             session.run("pauses.wake", names=row[0])
     return hold(session, now)
 

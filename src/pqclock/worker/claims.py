@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -9,9 +10,11 @@ from collections.abc import Sequence
 from pqclock.loop import DatabaseClock
 from pqclock.store import jobs
 from pqclock.store.claiming import claim_gated
-from pqclock.store.database import Session
+from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session
 from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.pool import WorkingPool
+
+log = logging.getLogger("pqclock.worker")
 
 CLAIM_LIMIT = 200
 # A claim of gated jobs costs about the same for one as for ten.
@@ -51,14 +54,20 @@ class Claims:
     def claim(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         """The jobs that this pool has room for. What passes gates goes before, and leaves half of the room where both wait."""
         limit = min(pool.free, CLAIM_LIMIT)
-        gated = []
+        gated, cut = [], False
         if pool.look_at_gates(time.monotonic()):
-            gated = self._gated(session, worker_id, pool, self._tasks, limit)
+            gated, cut = self._gated(session, worker_id, pool, self._tasks, limit)
         room = limit - len(gated)
-        if not pool.hungry or room <= 0:
-            return gated
-        free = self._free(session, worker_id, pool, self._tasks, room)
-        pool.hungry = len(free) == room
+        free = []
+        # What was cut was cut for the sake of free jobs.
+        if (pool.hungry or cut) and room > 0:
+            free = self._free(session, worker_id, pool, self._tasks, room)
+            pool.hungry = len(free) == room
+            room -= len(free)
+        if cut and room > 0:
+            # They could not be taken, or not so many: others have them.
+            more, _ = self._gated(session, worker_id, pool, self._tasks, room, alone=True)
+            gated += more
         return gated + free
 
     def claim_many(
@@ -69,21 +78,31 @@ class Claims:
         if len(free) == limit:
             return free
         at_gates = pool.at_gates
-        gated = self._gated(session, worker_id, pool, [task], limit - len(free))
+        gated, _ = self._gated(session, worker_id, pool, [task], limit - len(free), alone=True)
         pool.at_gates = pool.at_gates or at_gates
         return free + gated
 
     def _gated(
-        self, session: Session, worker_id: int, pool: WorkingPool, tasks: Sequence[str], room: int
-    ) -> list[ClaimedJob]:
-        pool.odd = not pool.odd
-        found = claim_gated(
-            session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62), odd=pool.odd
-        )
+        self, session: Session, worker_id: int, pool: WorkingPool, tasks: Sequence[str], room: int, *, alone: bool = False
+    ) -> tuple[list[ClaimedJob], bool]:
+        """Jobs behind gates, and whether more were cut for the sake of free ones; `alone` they leave no room to these."""
+        odd = None if alone else pool.odd
+        try:
+            found = claim_gated(
+                session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62), odd=odd
+            )
+        except CONNECTION_LOST:
+            raise
+        except DatabaseError as error:
+            # Free jobs have nothing to do with it. The next poll tries again.
+            log.warning("jobs behind gates cannot be claimed now: %s", " ".join(str(error).split()))
+            pool.at_gates = False
+            return [], False
+        pool.odd = pool.odd != found.turned
         pool.gathers_until = time.monotonic() + GATHER if len(found.jobs) == room else 0.0
-        pool.at_gates = found.again
+        pool.at_gates = found.again or found.cut
         pool.expect(time.monotonic(), found.wakes_in)
-        return found.jobs
+        return found.jobs, found.cut
 
     def _free(
         self, session: Session, worker_id: int, pool: WorkingPool, tasks: Sequence[str], room: int

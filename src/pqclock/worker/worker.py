@@ -13,7 +13,7 @@ from threading import Thread
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.pools import Pool
-from pqclock.store import job_verbs, jobs, leadership, running, tasks
+from pqclock.store import gating, job_verbs, jobs, leadership, running, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.app import App
@@ -158,6 +158,7 @@ class Worker:
         if time.monotonic() < self._next_poll:
             return
         self._next_poll = time.monotonic() + self._ear.poll_every * random.uniform(0.8, 1.0)  # noqa: S311
+        gating.rouse(session)
         self._claims.look_everywhere()
         self._stand_in_if_needed(session)
         self._hear_failures(session)

@@ -70,7 +70,7 @@ CREATE TABLE {schema}.gate (
     CONSTRAINT gate_kind_is_known CHECK (kind IN ('throttle', 'fuse', 'pause'))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX gate_wake ON {schema}.gate (opens_at) WHERE opens_at IS NOT NULL;
-CREATE INDEX gate_of_rule ON {schema}.gate (kind, rule);
+CREATE INDEX gate_of_rule ON {schema}.gate (kind, rule, id);
 
 COMMENT ON COLUMN {schema}.gate.tat_ns IS 'when the next start would be due if starts came evenly: nanoseconds since 1970';
 COMMENT ON COLUMN {schema}.gate.closed_until IS 'closed by a handler or a person until then';
@@ -93,7 +93,7 @@ CREATE TABLE {schema}.slot (
 CREATE INDEX slot_of_job ON {schema}.slot (job_id);
 
 -- Jobs of one queue and task that pass the same gates, as long as some of them are ready; `gate_id` is the closed gate
--- on which it is parked. Only claims write it.
+-- on which it is parked, 0 for one at rest. Only claims write it.
 CREATE SEQUENCE {schema}.lane_turn;
 CREATE TABLE {schema}.lane (
     lane          uuid PRIMARY KEY,
@@ -105,8 +105,7 @@ CREATE TABLE {schema}.lane (
     turn          bigint NOT NULL,
     gate_id       bigint
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX lane_serve_any ON {schema}.lane (priority, turn) WHERE gate_id IS NULL;
-CREATE INDEX lane_serve_queue ON {schema}.lane (queue, priority, turn) WHERE gate_id IS NULL;
+CREATE INDEX lane_serve ON {schema}.lane (queue, task, priority, turn) WHERE gate_id IS NULL;
 CREATE INDEX lane_wake ON {schema}.lane (gate_id, priority, turn) WHERE gate_id IS NOT NULL;
 
 -- Written beside jobs that become ready behind gates, one row for each lane: the next claim turns it into a lane.

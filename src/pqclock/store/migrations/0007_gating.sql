@@ -7,10 +7,14 @@
 -- Plans are made once a session, perhaps while a table is empty: each row is asked for by its key, so that there is no
 -- other plan, and what looks redundant beside a join says so to the planner.
 
--- An instant in nanoseconds since 1970, and back: upwards, since a start must never come too early.
+-- An instant in nanoseconds since 1970, and back: upwards, since a start must never come too early. What is beyond the
+-- numbers, as a closing for three hundred years, is looked at again where they end.
 CREATE FUNCTION {schema}.to_ns(moment timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT (extract(epoch FROM moment) * 1000000)::bigint * 1000 $$;
+AS $$
+    SELECT (extract(epoch FROM CASE WHEN moment > '2260-01-01 00:00Z' THEN timestamptz '2260-01-01 00:00Z'
+                                    ELSE moment END) * 1000000)::bigint * 1000
+$$;
 
 CREATE FUNCTION {schema}.from_ns(ns bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE
@@ -73,8 +77,9 @@ BEGIN
         ORDER BY l.lane FOR UPDATE SKIP LOCKED
     ),
     better AS (
-        UPDATE {schema}.lane AS l SET priority = w.priority FROM wanted AS w
-        WHERE l.lane = w.lane AND l.priority > w.priority AND l.lane = ANY(ARRAY(SELECT h.lane FROM held AS h))
+        UPDATE {schema}.lane AS l SET priority = least(l.priority, w.priority), gate_id = nullif(l.gate_id, 0) FROM wanted AS w
+        WHERE l.lane = w.lane AND (l.priority > w.priority OR l.gate_id = 0)
+          AND l.lane = ANY(ARRAY(SELECT h.lane FROM held AS h))
     ),
     -- Who came first is served first.
     placed AS MATERIALIZED (
@@ -123,6 +128,21 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
+-- Locks gates, and makes those that are met for the first time; gives their ids. Those that are there are locked before
+-- others are made: whoever meets the new ones waits for the one who makes them, and must find him waiting for nobody.
+CREATE FUNCTION {schema}.meet_gates(names text[]) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    ids bigint[] := {schema}.lock_gates(names);
+BEGIN
+    IF cardinality(ids) < cardinality(names) THEN
+        PERFORM {schema}.make_gates(names);
+        ids := {schema}.lock_gates(names);
+    END IF;
+    RETURN ids;
+END $$;
+
 -- When the lanes that wait for these gates are to be looked at again, by how the gates stand now; nobody waits any more
 -- for those without lanes. The caller holds their locks.
 CREATE FUNCTION {schema}.note_waiting(ids bigint[], moment timestamptz) RETURNS void
@@ -148,14 +168,32 @@ BEGIN
     WHERE g.id = n.id AND g.id = ANY(ids) AND (g.opens_at, g.queues) IS DISTINCT FROM (n.opens_at, n.queues);
 END $$;
 
+-- Lanes none of whose jobs could be taken, each in somebody else's hands, expired or paused, rest: no claim comes across
+-- them. They are looked at again when something arrives in them, or with the next look of a worker that was not called.
+CREATE FUNCTION {schema}.rouse_lanes(most integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    roused bigint;
+BEGIN
+    UPDATE {schema}.lane AS l SET gate_id = NULL WHERE l.lane = ANY(ARRAY(
+        SELECT r.lane FROM {schema}.lane AS r WHERE r.gate_id = 0 ORDER BY r.priority, r.turn LIMIT most
+        FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS roused = ROW_COUNT;
+    RETURN roused;
+END $$;
+
 -- ready -> running for jobs behind gates, of tasks this worker knows: the lane with the best priority at its head first,
--- ties in turn. Beside free jobs of the same priority it takes half of the room; `odd` says who gets the odd one.
--- The last row has no job: whether another look now is worth it, and when the gates open that lanes were parked on.
+-- ties in turn. Beside free jobs of the same priority it takes half of the room; `odd` says who gets the odd one, and
+-- null that free jobs do not count.
+-- The last row has no job: whether another look now is worth it, whether jobs were left to wait for the sake of free
+-- ones, whether `odd` has decided anything, and when the gates open that lanes were parked on.
 --
 -- What is read under the locks is decided on in memory, since a statement costs more than all that is done in it.
 CREATE FUNCTION {schema}.claim_gated(
     in_queues text[], but_queues text[], tasks text[], room integer, worker bigint, new_lease bigint, odd integer,
-    given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT wakes timestamptz[]
+    given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT cut boolean, OUT turned boolean,
+    OUT wakes timestamptz[]
 ) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
@@ -163,6 +201,8 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     most constant integer := room + 5;
+    -- Other claims may have the first ones in their hands.
+    deep constant integer := 2 * most + 20;
     moment timestamptz := coalesce(given_now, clock_timestamp());
     now_ns bigint;
     arrivals record;
@@ -170,7 +210,7 @@ DECLARE
     -- Lanes, in the order of their turns; those of a lane's gates are at lane_from to lane_to in lane_gates.
     lanes uuid[]; lane_needs bigint[]; lane_queues text[]; lane_names text[]; parked_on bigint[];
     lane_gates integer[]; gate_lanes integer[]; lane_from integer[]; lane_to integer[];
-    parks integer[]; served boolean[]; open_lanes integer[];
+    parks integer[]; served boolean[]; barren boolean[]; open_lanes integer[];
     -- Gates, in the order of their ids.
     ids bigint[]; names text[]; closed boolean[]; opens bigint[]; places bigint[]; slots boolean[];
     tats bigint[]; intervals bigint[]; bursts bigint[]; rates bigint[]; fuses boolean[]; epochs bigint[]; waited boolean[];
@@ -179,12 +219,14 @@ DECLARE
     grants bigint[] := '{}'; grant_lanes integer[] := '{}'; grant_fuses text[] := '{}';
     slot_gates bigint[] := '{}'; slot_jobs bigint[] := '{}';
     level smallint; better bigint; alike bigint; before bigint; at_this bigint; share bigint;
-    x integer; n integer; need bigint; due bigint; rank integer; best integer; fits boolean; cut boolean := false;
-    passed text; changed bigint := 0; open_left boolean := false; first_ns bigint;
+    x integer; n integer; need bigint; due bigint; rank integer; best integer; fits boolean; wanting integer[];
+    hindered boolean; is_odd boolean; passed text; progress bigint; met bigint; open_left boolean := false; first_ns bigint;
 BEGIN
     -- A change of rules is not committed while a claim goes by what it read of them before.
     PERFORM pg_advisory_xact_lock_shared(hashtext('rules and claims'), hashtext({channel}));
     again := false;
+    cut := false;
+    turned := false;
     SELECT a.* INTO arrivals FROM {schema}.admit_arrivals(1000) AS a;
     SELECT coalesce(array_agg(q.name), '{}') INTO paused_queues FROM {schema}.queue AS q WHERE q.paused_until > moment;
     SELECT coalesce(array_agg(p.name) FILTER (WHERE p.kind = 'task'), '{}'),
@@ -194,24 +236,34 @@ BEGIN
 
     -- Lanes that are open, and those that wait for a gate whose time has come. A lane of a paused task that has no gate for
     -- that yet is left alone; the others can be parked.
-    WITH due AS MATERIALIZED (
+    WITH RECURSIVE pair AS (
+        -- One step of the index to each queue and task that has open lanes, over all lanes of the others.
+        (SELECT l.queue, l.task FROM {schema}.lane AS l WHERE l.gate_id IS NULL ORDER BY l.queue, l.task LIMIT 1)
+        UNION ALL
+        SELECT f.queue, f.task FROM pair AS p CROSS JOIN LATERAL (
+            SELECT l.queue, l.task FROM {schema}.lane AS l
+            WHERE l.gate_id IS NULL AND (l.queue, l.task) > (p.queue, p.task) ORDER BY l.queue, l.task LIMIT 1) AS f
+    ),
+    -- Gates that only others wait for must not hide those behind them.
+    due AS MATERIALIZED (
         SELECT g.id FROM {schema}.gate AS g
         WHERE g.opens_at <= moment AND (in_queues IS NULL OR g.queues && in_queues)
           AND NOT g.queues <@ (but_queues || paused_queues)
+          AND (SELECT true FROM {schema}.lane AS l
+               WHERE l.gate_id = g.id AND l.task = ANY(tasks)
+                 AND (l.task <> ALL(paused_tasks) OR 'pause:task:' || l.task = ANY(l.gates))
+                 AND l.queue <> ALL(but_queues || paused_queues) AND (in_queues IS NULL OR l.queue = ANY(in_queues))
+               LIMIT 1)
         ORDER BY g.opens_at LIMIT 100
     ),
     near AS MATERIALIZED (
-        SELECT l.* FROM unnest(in_queues) AS q (name) CROSS JOIN LATERAL (
+        SELECT l.* FROM pair AS p CROSS JOIN LATERAL (
             SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
-            WHERE l.gate_id IS NULL AND l.queue = q.name AND l.task = ANY(tasks)
+            WHERE l.gate_id IS NULL AND l.queue = p.queue AND l.task = p.task
               AND (l.task <> ALL(paused_tasks) OR 'pause:task:' || l.task = ANY(l.gates))
-            ORDER BY l.priority, l.turn LIMIT most) AS l
-        WHERE q.name <> ALL(paused_queues)
-        UNION ALL
-        (SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
-         WHERE in_queues IS NULL AND l.gate_id IS NULL AND l.queue <> ALL(but_queues || paused_queues)
-           AND l.task = ANY(tasks) AND (l.task <> ALL(paused_tasks) OR 'pause:task:' || l.task = ANY(l.gates))
-         ORDER BY l.priority, l.turn LIMIT most)
+            ORDER BY l.priority, l.turn LIMIT deep) AS l
+        WHERE p.task = ANY(tasks) AND p.queue <> ALL(but_queues || paused_queues)
+          AND (in_queues IS NULL OR p.queue = ANY(in_queues))
         UNION ALL
         SELECT l.* FROM due AS d CROSS JOIN LATERAL (
             SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
@@ -220,32 +272,33 @@ BEGIN
               AND l.queue <> ALL(but_queues || paused_queues) AND (in_queues IS NULL OR l.queue = ANY(in_queues))
             ORDER BY l.priority, l.turn LIMIT most) AS l
     ),
-    chosen AS MATERIALIZED (
-        SELECT l.*, row_number() OVER (ORDER BY n.priority, n.turn) AS no
-        FROM (SELECT * FROM near ORDER BY priority, turn LIMIT most) AS n
+    -- Locked one after the other, in the order of the subquery, until there are enough.
+    locked AS MATERIALIZED (
+        SELECT l.*, n.priority, n.turn FROM (SELECT * FROM near ORDER BY priority, turn LIMIT deep) AS n
         CROSS JOIN LATERAL (
             SELECT l.lane, l.units, l.queue, l.gates, l.gate_id FROM {schema}.lane AS l
             WHERE l.lane = n.lane FOR UPDATE SKIP LOCKED) AS l
+        LIMIT most
+    ),
+    chosen AS MATERIALIZED (
+        SELECT l.*, row_number() OVER (ORDER BY l.priority, l.turn) AS no FROM locked AS l
     )
     SELECT array_agg(c.lane ORDER BY c.no), array_agg(c.units ORDER BY c.no), array_agg(c.queue ORDER BY c.no),
            array_agg(c.gate_id ORDER BY c.no),
-           ARRAY(SELECT DISTINCT unnest(u.gates) FROM chosen AS u)
-    INTO lanes, lane_needs, lane_queues, parked_on, lane_names FROM chosen AS c;
+           ARRAY(SELECT DISTINCT unnest(u.gates) FROM chosen AS u), (SELECT count(*) FROM near)
+    INTO lanes, lane_needs, lane_queues, parked_on, lane_names, met FROM chosen AS c;
     IF lanes IS NULL THEN
         again := arrivals.settled > 0;
-        -- Whoever comes a moment too early comes again.
+        -- Whoever comes a moment too early comes again, and who meets only what other claims have in their hands.
         wakes := ARRAY(SELECT g.opens_at FROM {schema}.gate AS g
-                       WHERE g.opens_at > moment AND g.opens_at < moment + interval '5 ms' ORDER BY g.opens_at LIMIT 1);
+                       WHERE g.opens_at > moment AND g.opens_at < moment + interval '5 ms' ORDER BY g.opens_at LIMIT 1)
+                 || CASE WHEN met > 0 THEN ARRAY[moment + interval '10 ms'] END;
         RETURN NEXT;
         RETURN;
     END IF;
 
     -- Only what is read under the locks of the gates counts, and only a time that is read then.
-    ids := {schema}.lock_gates(lane_names);
-    IF cardinality(ids) < cardinality(lane_names) THEN
-        PERFORM {schema}.make_gates(lane_names);
-        ids := {schema}.lock_gates(lane_names);
-    END IF;
+    ids := {schema}.meet_gates(lane_names);
     moment := coalesce(given_now, clock_timestamp());
     now_ns := {schema}.to_ns(moment);
     SELECT array_agg(s.gate_id ORDER BY s.gate_id), array_agg(s.name ORDER BY s.gate_id),
@@ -266,6 +319,7 @@ BEGIN
     JOIN unnest(names) WITH ORDINALITY AS g (name, no) ON g.name = u.name;
     parks := array_fill(0, ARRAY[cardinality(lanes)]);
     served := array_fill(false, ARRAY[cardinality(lanes)]);
+    barren := array_fill(false, ARRAY[cardinality(lanes)]);
     lane_from := array_fill(1, ARRAY[cardinality(lanes)]);
     lane_to := array_fill(0, ARRAY[cardinality(lanes)]);
     FOR i IN 1 .. cardinality(gate_lanes) LOOP
@@ -286,6 +340,8 @@ BEGIN
             parks[i] := 0;
             best := 0;
             due := 0;
+            wanting := '{}';
+            hindered := false;
             FOR k IN lane_from[i] .. lane_to[i] LOOP
                 x := lane_gates[k];
                 rank := 0;
@@ -303,21 +359,28 @@ BEGIN
                     first_ns := tats[x] + (lane_needs[i] - bursts[x]) * intervals[x];
                     IF first_ns > now_ns THEN
                         rank := 2;
-                        -- Others with fewer units would take them away for ever from the one whose turn it is.
-                        IF NOT served[i] AND lane_needs[i] > 1 AND tats[x] + (1 - bursts[x]) * intervals[x] <= now_ns THEN
-                            closed[x] := true;
-                            opens[x] := first_ns;
-                            reserved[x] := first_ns;
-                            touched[x] := true;
-                        END IF;
+                        wanting := wanting || x;
                     END IF;
                 END IF;
+                hindered := hindered OR rank > 0 AND x <> ALL(wanting);
                 IF rank > best OR rank = 2 AND best = 2 AND first_ns > due THEN
                     best := rank;
                     due := coalesce(first_ns, 0);
                     parks[i] := x;
                 END IF;
             END LOOP;
+            -- Others with fewer units would take them away for ever from the one whose turn it is; but one that could not
+            -- run with all the units keeps nobody from them.
+            IF lane_needs[i] > 1 AND NOT served[i] AND NOT hindered THEN
+                FOREACH x IN ARRAY wanting LOOP
+                    IF tats[x] + (1 - bursts[x]) * intervals[x] <= now_ns THEN
+                        reserved[x] := tats[x] + (lane_needs[i] - bursts[x]) * intervals[x];
+                        closed[x] := true;
+                        opens[x] := reserved[x];
+                        touched[x] := true;
+                    END IF;
+                END LOOP;
+            END IF;
             IF parks[i] = 0 THEN
                 open_lanes := open_lanes || i;
             END IF;
@@ -343,26 +406,31 @@ BEGIN
                array_agg(r.priority ORDER BY r.priority, r.round, r.no)
         INTO job_ids, job_lanes, job_levels FROM round AS r;
         FOREACH n IN ARRAY open_lanes LOOP
-            -- All of its jobs are in somebody else's hands, or it has none any more.
-            served[n] := n <> ALL(coalesce(job_lanes, '{}'));
+            -- None of its jobs can be taken, or it has none any more.
+            barren[n] := n <> ALL(coalesce(job_lanes, '{}'));
+            served[n] := barren[n];
         END LOOP;
         CONTINUE WHEN job_ids IS NULL;
         -- What free jobs have a claim to.
-        SELECT coalesce(array_agg(f.priority), '{}') INTO free_levels FROM (
-            SELECT j.* FROM unnest(in_queues) AS q (name) CROSS JOIN LATERAL (
-                SELECT j.priority FROM {schema}.job AS j
-                WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.task = ANY(tasks)
-                  AND j.task <> ALL(paused_tasks) AND NOT j.labels && paused_labels
-                ORDER BY j.priority, j.ready_seq LIMIT room) AS j
-            WHERE q.name <> ALL(paused_queues)
-            UNION ALL
-            (SELECT j.priority FROM {schema}.job AS j
-             WHERE in_queues IS NULL AND j.state = 'ready' AND j.lane IS NULL AND j.task = ANY(tasks)
-               AND j.task <> ALL(paused_tasks) AND NOT j.labels && paused_labels
-               AND j.queue <> ALL(but_queues || paused_queues)
-             ORDER BY j.priority, j.ready_seq LIMIT room)
-            ORDER BY 1 LIMIT room
-        ) AS f;
+        free_levels := '{}';
+        IF odd IS NOT NULL THEN
+            SELECT coalesce(array_agg(f.priority), '{}') INTO free_levels FROM (
+                SELECT j.* FROM unnest(in_queues) AS q (name) CROSS JOIN LATERAL (
+                    SELECT j.priority FROM {schema}.job AS j
+                    WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.task = ANY(tasks)
+                      AND j.task <> ALL(paused_tasks) AND NOT j.labels && paused_labels
+                      AND (j.expires_at IS NULL OR j.expires_at > moment)
+                    ORDER BY j.priority, j.ready_seq LIMIT room) AS j
+                WHERE q.name <> ALL(paused_queues)
+                UNION ALL
+                (SELECT j.priority FROM {schema}.job AS j
+                 WHERE in_queues IS NULL AND j.state = 'ready' AND j.lane IS NULL AND j.task = ANY(tasks)
+                   AND j.task <> ALL(paused_tasks) AND NOT j.labels && paused_labels
+                   AND j.queue <> ALL(but_queues || paused_queues) AND (j.expires_at IS NULL OR j.expires_at > moment)
+                 ORDER BY j.priority, j.ready_seq LIMIT room)
+                ORDER BY 1 LIMIT room
+            ) AS f;
+        END IF;
 
         level := NULL;
         FOR i IN 1 .. cardinality(job_ids) LOOP
@@ -374,10 +442,12 @@ BEGIN
                 SELECT count(*) FILTER (WHERE f < level), count(*) FILTER (WHERE f = level)
                 INTO better, alike FROM unnest(free_levels) AS f;
                 share := room - better - before;
+                is_odd := share % 2 = 1 AND 2 * alike > share;
                 share := greatest(share - alike, (share + odd) / 2);
             END IF;
             IF at_this >= share THEN
                 cut := true;
+                turned := turned OR is_odd AND odd = 0;
                 CONTINUE;
             END IF;
             n := job_lanes[i];
@@ -409,6 +479,7 @@ BEGIN
             grant_fuses := grant_fuses || ('{' || passed || '}');
             served[n] := true;
             at_this := at_this + 1;
+            turned := turned OR is_odd AND odd = 1 AND at_this = share;
         END LOOP;
     END LOOP;
 
@@ -427,21 +498,23 @@ BEGIN
                 WHERE (c.job).unique_until = 'started' AND u.task = (c.job).task AND u.key = (c.job).unique_key
                   AND u.job_id = (c.job).id
             )
-            SELECT c.job, NULL::boolean, NULL::timestamptz[] FROM claimed AS c;
+            SELECT c.job, NULL::boolean, NULL::boolean, NULL::boolean, NULL::timestamptz[] FROM claimed AS c;
         INSERT INTO {schema}.slot (gate_id, job_id, lease)
-        SELECT s.gate_id, s.job_id, new_lease FROM unnest(slot_gates, slot_jobs) AS s (gate_id, job_id);
+        SELECT s.gate_id, s.job_id, new_lease FROM unnest(slot_gates, slot_jobs) AS s (gate_id, job_id)
+        -- What an earlier run of the job may have left behind must not be in the way of all others.
+        ON CONFLICT ON CONSTRAINT one_slot_per_gate_and_job DO UPDATE SET lease = excluded.lease;
     END IF;
 
-    -- Where the lanes are from now on: gone without a job, parked on a gate, or open, and at the end of the turn if they
-    -- were served.
+    -- Where the lanes are from now on: gone without a job, parked on a gate, at rest, or open, and at the end of the turn
+    -- if they were served.
     WITH now_at AS MATERIALIZED (
-        SELECT l.lane, l.served, CASE WHEN l.park > 0 THEN ids[l.park] END AS gate_id, h.priority,
-               l.served AND h.priority IS NULL AS gone
-        FROM unnest(lanes, served, parks, parked_on) AS l (lane, served, park, parked_on)
+        SELECT l.lane, l.served, t.gate_id, h.priority, l.served AND h.priority IS NULL AS gone
+        FROM unnest(lanes, served, barren, parks, parked_on) AS l (lane, served, barren, park, parked_on)
+        CROSS JOIN LATERAL (SELECT CASE WHEN l.park > 0 THEN ids[l.park] WHEN l.barren THEN 0 END AS gate_id) AS t
         LEFT JOIN LATERAL (
             SELECT j.priority FROM {schema}.job AS j WHERE l.served AND j.lane = l.lane AND j.state = 'ready'
             ORDER BY j.priority, j.ready_seq LIMIT 1) AS h ON true
-        WHERE l.served OR l.parked_on IS DISTINCT FROM CASE WHEN l.park > 0 THEN ids[l.park] END
+        WHERE l.served OR l.parked_on IS DISTINCT FROM t.gate_id
     ),
     gone AS (
         DELETE FROM {schema}.lane AS l USING now_at AS a
@@ -454,12 +527,13 @@ BEGIN
         FROM now_at AS a WHERE l.lane = a.lane AND l.lane = ANY(lanes) AND NOT a.gone
         RETURNING l.gate_id
     )
-    SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM moved) INTO changed;
+    -- A lane that is open as it was is no progress.
+    SELECT (SELECT count(*) FROM gone) + (SELECT count(m.gate_id) FROM moved AS m) INTO progress;
     FOR i IN 1 .. cardinality(lanes) LOOP
         IF parks[i] > 0 THEN
             touched[parks[i]] := true;
             waited[parks[i]] := true;
-        ELSE
+        ELSIF NOT barren[i] THEN
             open_left := true;
         END IF;
     END LOOP;
@@ -486,8 +560,8 @@ BEGIN
                                     WHERE l.gate_id = t.id AND (t.rate IS NULL OR l.units <= t.rate)) AS fitting) AS w
     WHERE g.id = t.id AND g.id = ANY(ids);
 
-    again := (cut OR open_left OR arrivals.left_over OR cardinality(lanes) >= most)
-             AND (grants <> '{}' OR changed > 0 OR arrivals.settled > 0);
+    again := (open_left OR arrivals.left_over OR cardinality(lanes) >= most)
+             AND (grants <> '{}' OR progress > 0 OR arrivals.settled > 0);
     wakes := ARRAY(
         SELECT w.opens_at FROM (
             SELECT DISTINCT {schema}.from_ns(CASE WHEN closed[u.x] THEN opens[u.x] WHEN coalesce(places[u.x] > 0, true)
@@ -500,22 +574,20 @@ END $$;
 
 -- Closes the gates of one reference (RULE or RULE:KEY) until an instant: those whose rule is declared. Gives their number.
 CREATE FUNCTION {schema}.cool_gates(reference text, until timestamptz) RETURNS bigint
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 AS $$
-    SELECT {schema}.make_gates(ARRAY(
+DECLARE
+    ids bigint[];
+BEGIN
+    ids := {schema}.meet_gates(ARRAY(
         SELECT r.kind || ':' || reference FROM {schema}.rule AS r
         WHERE r.name = split_part(reference, ':', 1) AND r.state = 'active'));
-    WITH met AS MATERIALIZED (
-        SELECT g.id FROM {schema}.gate AS g
-        WHERE g.name IN ('throttle:' || reference, 'fuse:' || reference) ORDER BY g.id FOR UPDATE
-    ),
-    closed AS (
-        UPDATE {schema}.gate AS g
-        SET closed_until = greatest(g.closed_until, until), opens_at = greatest(g.opens_at, until)
-        FROM met AS m WHERE g.id = m.id RETURNING g.id
-    )
-    SELECT count(*) FROM closed
-$$;
+    UPDATE {schema}.gate AS g
+    SET closed_until = greatest(g.closed_until, until),
+        opens_at = CASE WHEN g.queues <> '{}' THEN nullif(greatest(g.opens_at, until), 'infinity') END
+    WHERE g.id = ANY(ids);
+    RETURN cardinality(ids);
+END $$;
 
 -- One outcome of a job that a fuse let run, in the epoch of its grant; the gate is locked.
 CREATE FUNCTION {schema}.count_outcome(
@@ -606,7 +678,7 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bit
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    jobs bigint[]; leases bigint[]; gate_ids bigint[] := '{}';
+    jobs bigint[]; leases bigint[]; gate_ids bigint[] := '{}'; cooled text[];
     moment timestamptz;
     fused boolean; cools boolean;
     told record;
@@ -623,12 +695,10 @@ BEGIN
         RETURN 0;
     END IF;
     IF cools THEN
-        PERFORM {schema}.make_gates(ARRAY(
-            SELECT r.kind || ':' || w.cools FROM jsonb_to_recordset(ends) AS w (cools text)
-            JOIN {schema}.rule AS r ON r.name = split_part(w.cools, ':', 1) AND r.state = 'active'));
-        gate_ids := ARRAY(
-            SELECT g.id FROM jsonb_to_recordset(ends) AS w (cools text)
-            JOIN {schema}.gate AS g ON g.name IN ('throttle:' || w.cools, 'fuse:' || w.cools));
+        cooled := ARRAY(
+            SELECT DISTINCT r.kind || ':' || w.cools FROM jsonb_to_recordset(ends) AS w (cools text)
+            JOIN {schema}.rule AS r ON r.name = split_part(w.cools, ':', 1) AND r.state = 'active');
+        gate_ids := ARRAY(SELECT g.id FROM {schema}.gate AS g WHERE g.name = ANY(cooled));
     END IF;
     IF fused THEN
         -- A success is of no interest to a fuse that is whole and counts failures only.
@@ -644,6 +714,9 @@ BEGIN
         SELECT s.gate_id FROM unnest(jobs, leases) AS o (id, lease)
         JOIN {schema}.slot AS s ON s.job_id = o.id AND s.lease = o.lease AND s.job_id = ANY(jobs));
     PERFORM FROM {schema}.gate AS g WHERE g.id = ANY(gate_ids) ORDER BY g.id FOR UPDATE;
+    IF cools THEN
+        gate_ids := gate_ids || {schema}.meet_gates(cooled);
+    END IF;
     moment := coalesce(given_now, clock_timestamp());
     DELETE FROM {schema}.slot AS s USING unnest(jobs, leases) AS o (id, lease)
     WHERE s.job_id = o.id AND s.lease = o.lease AND s.job_id = ANY(jobs);
@@ -696,24 +769,51 @@ BEGIN
 END $$;
 
 -- Opens lanes of gates whose time came before an instant and that no claim has looked at, a bounded slice: without it,
--- every claim would come across the gates of tasks that nobody works. Gives the number of lanes.
+-- every claim would come across the gates of tasks that nobody works. Gives the number of gates.
 CREATE FUNCTION {schema}.open_overdue(older timestamptz, most integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     gate_ids bigint[];
-    opened bigint;
 BEGIN
     gate_ids := ARRAY(
-        SELECT g.id FROM {schema}.gate AS g WHERE g.opens_at <= older ORDER BY g.opens_at LIMIT 100 FOR UPDATE SKIP LOCKED);
+        SELECT g.id FROM {schema}.gate AS g WHERE g.opens_at <= older ORDER BY g.opens_at LIMIT most FOR UPDATE SKIP LOCKED);
     IF gate_ids = '{}' THEN
         RETURN 0;
     END IF;
     WITH waiting AS MATERIALIZED (
-        SELECT l.lane FROM {schema}.lane AS l WHERE l.gate_id = ANY(gate_ids) LIMIT most FOR UPDATE SKIP LOCKED
+        SELECT l.lane FROM {schema}.lane AS l WHERE l.gate_id = ANY(gate_ids) LIMIT 10 * most FOR UPDATE SKIP LOCKED
     )
     UPDATE {schema}.lane AS l SET gate_id = NULL FROM waiting AS w WHERE l.lane = w.lane;
-    GET DIAGNOSTICS opened = ROW_COUNT;
     PERFORM {schema}.tell_waiting(gate_ids, clock_timestamp());
-    RETURN opened;
+    RETURN cardinality(gate_ids);
+END $$;
+
+-- Deletes throttles' and pauses' gates without anything to remember, a bounded slice: new rows would say the same. What
+-- they have is looked at under their locks, since a claim may just have granted a place. Gives the number of those found, 0 when none was left.
+CREATE FUNCTION {schema}.forget_gates(most integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    found_ids bigint[];
+    ids bigint[];
+    deleted bigint;
+BEGIN
+    found_ids := ARRAY(
+        SELECT o.id FROM {schema}.gate AS o
+        WHERE o.kind <> 'fuse' AND o.opens_at IS NULL AND o.queues = '{}'
+          AND o.tat_ns < {schema}.to_ns(clock_timestamp() - interval '1 day')
+          AND coalesce(greatest(o.closed_until, o.reserved_until) < clock_timestamp(), true)
+          AND NOT EXISTS (SELECT FROM {schema}.slot AS s WHERE s.gate_id = o.id)
+          AND NOT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = o.id)
+        ORDER BY o.id LIMIT most);
+    ids := ARRAY(SELECT o.id FROM {schema}.gate AS o WHERE o.id = ANY(found_ids) ORDER BY o.id FOR UPDATE SKIP LOCKED);
+    DELETE FROM {schema}.gate AS g
+    WHERE g.id = ANY(ids) AND g.opens_at IS NULL AND g.queues = '{}'
+      AND g.tat_ns < {schema}.to_ns(clock_timestamp() - interval '1 day')
+      AND coalesce(greatest(g.closed_until, g.reserved_until) < clock_timestamp(), true)
+      AND NOT EXISTS (SELECT FROM {schema}.slot AS s WHERE s.gate_id = g.id)
+      AND NOT EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = g.id);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN CASE WHEN deleted > 0 THEN cardinality(found_ids) ELSE 0 END;
 END $$;
