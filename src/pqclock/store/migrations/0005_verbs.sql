@@ -166,8 +166,10 @@ $$;
 
 -- Takes the unique keys of entries; gives those that came too late, each with the job that has its key. Of entries with
 -- the same key the first one wins. A key that another transaction has just taken is waited for; one that is only met is
--- not locked, so that nobody who frees it has to wait.
-CREATE FUNCTION {schema}.take_keys(entries {schema}.entry[], moment timestamptz) RETURNS TABLE (id bigint, met bigint)
+-- not locked, so that nobody who frees it has to wait. Keys are waited for in one order: when one of the first would have
+-- to be waited for while later ones are held, this ends with `try_again`, for whoever gives all of them up.
+CREATE FUNCTION {schema}.take_keys(entries {schema}.entry[], moment timestamptz, is_first boolean)
+RETURNS TABLE (id bigint, met bigint)
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -184,6 +186,14 @@ BEGIN
         WHERE e.unique_key IS NOT NULL ORDER BY e.task COLLATE "C", e.unique_key COLLATE "C", e.id);
     wanting := firsts;
     LOOP
+        IF NOT is_first THEN
+            WITH over AS MATERIALIZED (
+                SELECT u.task, u.key FROM unnest(wanting) AS w
+                JOIN {schema}.unique_key AS u ON u.task = w.task AND u.key = w.unique_key
+                WHERE u.expires_at <= moment ORDER BY u.task COLLATE "C", u.key COLLATE "C" FOR UPDATE OF u
+            )
+            DELETE FROM {schema}.unique_key AS u USING over AS o WHERE u.task = o.task AND u.key = o.key;
+        END IF;
         WITH added AS (
             INSERT INTO {schema}.unique_key AS u (task, key, job_id, expires_at)
             SELECT w.task, w.unique_key, w.id, w.key_expires_at FROM unnest(wanting) AS w
@@ -203,12 +213,10 @@ BEGIN
             ORDER BY w.task COLLATE "C", w.unique_key COLLATE "C");
         EXIT WHEN wanting = '{}';
         -- Whoever had these keys has freed them meanwhile, or has them no longer by the time it is.
-        WITH over AS MATERIALIZED (
-            SELECT u.task, u.key FROM unnest(wanting) AS w
-            JOIN {schema}.unique_key AS u ON u.task = w.task AND u.key = w.unique_key
-            WHERE u.expires_at <= moment ORDER BY u.task COLLATE "C", u.key COLLATE "C" FOR UPDATE OF u
-        )
-        DELETE FROM {schema}.unique_key AS u USING over AS o WHERE u.task = o.task AND u.key = o.key;
+        IF taken <> '{}' THEN
+            RAISE SQLSTATE 'PQ001' USING MESSAGE = 'try_again';
+        END IF;
+        is_first := false;
     END LOOP;
     RETURN QUERY
         SELECT e.id, coalesce(l.holder, f.id)
@@ -260,10 +268,12 @@ DECLARE
     job {schema}.job;
     own_gates text[];
 BEGIN
-    SELECT j.* INTO job FROM {schema}.job AS j WHERE j.id = met AND j.state <> 'running' FOR UPDATE;
-    IF NOT FOUND THEN
+    -- A row that was waited for, and runs now, is not kept locked: its worker wants to end it.
+    BEGIN
+        SELECT j.* INTO STRICT job FROM {schema}.job AS j WHERE j.id = met AND j.state <> 'running' FOR UPDATE;
+    EXCEPTION WHEN no_data_found THEN
         RETURN false;
-    END IF;
+    END;
     own_gates := job.gates;
     IF 'args' = ANY(entry.replaces) THEN
         job.args := entry.args;
@@ -321,7 +331,50 @@ $$;
 
 -- Gets entries in, or has them meet the jobs that have their keys: gives each that did, with the job. With a `conflict`
 -- nothing was written, since somebody wants to hear of a key that is taken. Of entries that `are_there` as jobs already,
--- only the keys are written.
+-- only the keys are written. Ends with `try_again` when keys that were met have been freed meanwhile.
+CREATE FUNCTION {schema}.admit_once(
+    entries {schema}.entry[], paused text[], moment timestamptz, are_there boolean, is_first boolean,
+    OUT late bigint[], OUT holders bigint[], OUT holder bigint, OUT conflict text
+)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    one record;
+BEGIN
+    SELECT coalesce(array_agg(t.id), '{}'), coalesce(array_agg(t.met), '{}') INTO late, holders
+    FROM {schema}.take_keys(entries, moment, is_first) AS t;
+    SELECT CASE WHEN l.met NOT IN (SELECT e.id FROM unnest(entries) AS e) THEN l.met END,
+           format('task %L: the unique key %L is taken by %s', e.task, e.unique_key,
+                  CASE WHEN l.met IN (SELECT e.id FROM unnest(entries) AS e) THEN 'another job of the same enqueue'
+                       ELSE format('job %s, which is %s', l.met, {schema}.state_of(l.met)) END)
+    INTO holder, conflict
+    FROM unnest(late, holders) AS l (id, met) JOIN unnest(entries) AS e ON e.id = l.id
+    WHERE e.on_conflict = 'raise' ORDER BY e.id LIMIT 1;
+    IF conflict IS NOT NULL THEN
+        DELETE FROM {schema}.unique_key AS u WHERE u.job_id = ANY(ARRAY(SELECT e.id FROM unnest(entries) AS e));
+        RETURN;
+    END IF;
+    PERFORM {schema}.put_jobs(
+        CASE WHEN are_there THEN '{}' WHEN late = '{}' THEN entries
+             ELSE ARRAY(SELECT e FROM unnest(entries) AS e
+                        WHERE (e.id IN (SELECT unnest(late))) IS NOT TRUE ORDER BY e.id) END, moment);
+    FOR one IN
+        SELECT e AS entry, e.task, e.unique_key, l.met
+        FROM unnest(late, holders) AS l (id, met) JOIN unnest(entries) AS e ON e.id = l.id
+        WHERE e.on_conflict = 'replace' ORDER BY l.met, e.id
+    LOOP
+        -- What runs keeps its key; one that has ended just now may have freed it.
+        IF NOT {schema}.replace_waiting(one.met, one.entry, paused, moment) AND NOT EXISTS (
+            SELECT FROM {schema}.unique_key AS u
+            WHERE u.task = one.task AND u.key = one.unique_key AND u.job_id = one.met)
+        THEN
+            RAISE SQLSTATE 'PQ001' USING MESSAGE = 'try_again';
+        END IF;
+    END LOOP;
+END $$;
+
+-- The same until it is done. Each time everything is given up first, the locks of jobs and keys with it: keys that others
+-- are about to take are waited for by those only who hold nothing that these may want.
 CREATE FUNCTION {schema}.admit(
     entries {schema}.entry[], paused text[], moment timestamptz, are_there boolean, OUT late bigint[], OUT holders bigint[],
     OUT holder bigint, OUT conflict text
@@ -329,50 +382,25 @@ CREATE FUNCTION {schema}.admit(
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    pending {schema}.entry[] := entries;
-    again {schema}.entry[];
-    one record;
-    lost bigint[];
-    met bigint[];
+    is_first boolean := true;
+    deadlocks integer := 0;
 BEGIN
-    late := '{}';
-    holders := '{}';
     LOOP
-        SELECT coalesce(array_agg(t.id), '{}'), coalesce(array_agg(t.met), '{}') INTO lost, met
-        FROM {schema}.take_keys(pending, moment) AS t;
-        SELECT CASE WHEN l.met NOT IN (SELECT e.id FROM unnest(entries) AS e) THEN l.met END,
-               format('task %L: the unique key %L is taken by %s', e.task, e.unique_key,
-                      CASE WHEN l.met IN (SELECT e.id FROM unnest(entries) AS e) THEN 'another job of the same enqueue'
-                           ELSE format('job %s, which is %s', l.met, {schema}.state_of(l.met)) END)
-        INTO holder, conflict
-        FROM unnest(lost, met) AS l (id, met) JOIN unnest(pending) AS e ON e.id = l.id
-        WHERE e.on_conflict = 'raise' ORDER BY e.id LIMIT 1;
-        IF conflict IS NOT NULL THEN
-            DELETE FROM {schema}.unique_key AS u WHERE u.job_id = ANY(ARRAY(SELECT e.id FROM unnest(pending) AS e));
+        BEGIN
+            SELECT a.* INTO late, holders, holder, conflict
+            FROM {schema}.admit_once(entries, paused, moment, are_there, is_first) AS a;
             RETURN;
-        END IF;
-        PERFORM {schema}.put_jobs(
-            CASE WHEN are_there THEN '{}' WHEN lost = '{}' THEN pending
-                 ELSE ARRAY(SELECT e FROM unnest(pending) AS e
-                            WHERE (e.id IN (SELECT unnest(lost))) IS NOT TRUE ORDER BY e.id) END, moment);
-        again := '{}';
-        FOR one IN
-            SELECT e AS entry, e.task, e.unique_key, l.met
-            FROM unnest(lost, met) AS l (id, met) JOIN unnest(pending) AS e ON e.id = l.id
-            WHERE e.on_conflict = 'replace' ORDER BY l.met, e.id
-        LOOP
-            -- What runs keeps its key; one that has ended just now may have freed it.
-            IF NOT {schema}.replace_waiting(one.met, one.entry, paused, moment) AND NOT EXISTS (
-                SELECT FROM {schema}.unique_key AS u
-                WHERE u.task = one.task AND u.key = one.unique_key AND u.job_id = one.met)
-            THEN
-                again := again || one.entry;
-            END IF;
-        END LOOP;
-        SELECT late || coalesce(array_agg(l.id), '{}'), holders || coalesce(array_agg(l.met), '{}') INTO late, holders
-        FROM unnest(lost, met) AS l (id, met) WHERE (l.id IN (SELECT e.id FROM unnest(again) AS e)) IS NOT TRUE;
-        EXIT WHEN again = '{}';
-        pending := again;
+        EXCEPTION
+            WHEN SQLSTATE 'PQ001' THEN
+                NULL;
+            -- What else the transactions hold, this cannot give up.
+            WHEN deadlock_detected THEN
+                deadlocks := deadlocks + 1;
+                IF deadlocks = 3 THEN
+                    RAISE;
+                END IF;
+        END;
+        is_first := false;
     END LOOP;
 END $$;
 
