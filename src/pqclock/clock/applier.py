@@ -53,12 +53,16 @@ def apply(
     At a start (`explicit` False) a content that was applied before and superseded since is not applied: old and new
     files on two machines during a deploy do not take turns. Raises ScheduleFileError for a key or rule of another set.
     """
-    for _ in range(ATTEMPTS - 1):
+    for attempt in range(ATTEMPTS):
         try:
-            return _apply(session, set_name, content_hash, schedules, rules, explicit=explicit, now=now)
+            applied = _apply(session, set_name, content_hash, schedules, rules, explicit=explicit, now=now)
+            break
         except TRY_AGAIN as error:
+            if attempt == ATTEMPTS - 1:
+                raise
             log.info("the application of set %s is repeated: %s", set_name, " ".join(str(error).split()))
-    return _apply(session, set_name, content_hash, schedules, rules, explicit=explicit, now=now)
+    rule_store.review(session, now)
+    return applied
 
 
 def _apply(

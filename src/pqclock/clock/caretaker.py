@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 
 from pqclock.rules.retention import DEFAULT, Keep
-from pqclock.store import gating, jobs, partitions, pauses, processes, running, statuses
+from pqclock.store import gating, jobs, partitions, pauses, processes, rules, running, statuses
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
@@ -34,8 +34,9 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
     forgotten = jobs.drop_expired_keys(session, SLICE)
     processes.sweep(session, FORGET_PROCESS_AFTER)
     gating.tidy(session, SLICE)
+    reviewing = rules.review(session, slices=1)
     holding = pauses.tidy(session)
-    return holding or SLICE in (len(rescued), len(expired), forgotten)
+    return holding or reviewing or SLICE in (len(rescued), len(expired), forgotten)
 
 
 class PartitionKeeper:

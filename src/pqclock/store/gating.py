@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,11 +47,28 @@ class End:
         """The end of a run whose worker died."""
         return cls(job_id, lease, number, "crashed", ("Crashed",), "Crashed", "its worker died while it ran")
 
+    @classmethod
+    def unused(cls, job_id: int, lease: int, number: int) -> End:
+        """The end of a claim whose job never ran: it counts neither way."""
+        return cls(job_id, lease, number, None)
+
 
 def settle(session: Session, ends: Sequence[End], now: datetime | None = None) -> int:
     """Free places, count outcomes and close gates; gives how many of the runs still held their leases."""
     row = session.run("gating.settle", ends=json.dumps([asdict(end) for end in ends]), now=now).fetchone()
     return row[0] if row else 0
+
+
+def leave(
+    session: Session,
+    runs: Sequence[tuple[Any, ...]],
+    end: Callable[[int, int, int], End] = End.unused,
+    now: datetime | None = None,
+) -> None:
+    """Settle the ends of runs without outcomes: (id, lease, whether it has passed gates) of each."""
+    ends = [end(job_id, lease, number) for number, (job_id, lease, gated) in enumerate(runs) if gated]
+    if ends:
+        settle(session, ends, now)
 
 
 def wake(session: Session, since: datetime, now: datetime | None = None) -> tuple[datetime | None, datetime]:

@@ -145,10 +145,7 @@ def enter(
 
 
 def promote(session: Session, limit: int, now: datetime | None = None, *, release: bool = True) -> Promotion:
-    """Make ready what is due, at most `limit` jobs, and wake their queues.
-
-    With `release`, also what was held until the jobs of its schedule before it had ended.
-    """
+    """Make ready what is due, at most `limit`; with `release`, also what was held until the job before it had ended."""
     return session.fetch(Promotion, "jobs.promote", limit=limit, now=now, release=release)[0]
 
 
@@ -206,23 +203,19 @@ def written(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
 
 
 def give_back(session: Session, worker_id: int, known: Sequence[tuple[int, int]]) -> list[int]:
-    """Make ready again, at no cost, what this worker has claimed but for the (id, lease) it knows of; gives the ids.
-
-    Their places at gates are free then, and fuses count nothing.
-    """
-    ids, leases = [job_id for job_id, _ in known], [lease for _, lease in known]
+    """Make ready again, at no cost, what this worker has claimed but for the (id, lease) it knows of; gives the ids."""
     with session.transaction():
-        strays = session.run("jobs.strays", worker_id=worker_id, ids=ids, leases=leases).fetchall()
+        strays = session.run("jobs.strays", worker_id=worker_id, **_leased(known)).fetchall()
         if not strays:
             return []
-        unused = [gating.End(job_id, lease, n, None) for n, (job_id, lease, gated) in enumerate(strays) if gated]
-        if unused:
-            gating.settle(session, unused)
-        ids, leases = [job_id for job_id, *_ in strays], [lease for _, lease, _ in strays]
-        again = [job_id for (job_id,) in session.run("jobs.give_back", ids=ids, leases=leases)]
-        if again:
-            job_verbs.end_asked(session, again)
+        gating.leave(session, strays)
+        again = [job_id for (job_id,) in session.run("jobs.give_back", **_leased(strays))]
+        job_verbs.end_asked(session, again)
     return again
+
+
+def _leased(jobs: Sequence[Sequence[Any]]) -> dict[str, list[int]]:
+    return {"ids": [job[0] for job in jobs], "leases": [job[1] for job in jobs]}
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, Any]:
@@ -251,15 +244,12 @@ def rescue(
         ).fetchall()
         if not orphans:
             return []
-        crashes = [gating.End.crashed(job_id, lease, n) for n, (job_id, lease, gated, _) in enumerate(orphans) if gated]
-        if crashes:
-            gating.settle(session, crashes, now)
-        ids, leases = [job_id for job_id, *_ in orphans], [lease for _, lease, *_ in orphans]
+        gating.leave(session, [orphan[:3] for orphan in orphans], gating.End.crashed, now)
         reviews = [review for *_, review in orphans]
         rescued = session.run(
-            "jobs.rescue", ids=ids, leases=leases, reviews=reviews, crash_limit=CRASH_LIMIT, now=now
+            "jobs.rescue", reviews=reviews, crash_limit=CRASH_LIMIT, now=now, **_leased(orphans)
         ).fetchall()
-        ended = job_verbs.end_asked(session, ids, now)
+        ended = job_verbs.end_asked(session, [job_id for job_id, *_ in orphans], now)
         return [(job_id, "cancelled" if job_id in ended else state) for job_id, state in rescued]
 
 

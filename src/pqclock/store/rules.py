@@ -23,6 +23,8 @@ from pqclock.store.runtime import SOURCE
 # Gates of a rule, and jobs behind gates, are counted no further.
 MOST_GATES = 10_000
 MOST_WAITING = 100_000
+# Gates that a change looks through at a time: claims wait for that.
+SLICE = 500
 _SUGGESTED_FROM = 500
 
 
@@ -79,7 +81,9 @@ def put(session: Session, wanted: Sequence[Rule], now: datetime | None = None) -
     Raises ArgumentError for those that files declare.
     """
     by_label = {rule.label: rule for rule in wanted}
-    return repeated(session, lambda: _put(session, by_label, now))
+    written = repeated(session, lambda: _put(session, by_label, now))
+    review(session, now)
+    return written
 
 
 def remove(session: Session, label: str, now: datetime | None = None) -> None:
@@ -95,6 +99,7 @@ def remove(session: Session, label: str, now: datetime | None = None) -> None:
         write(session, None, [], [label], now)
 
     repeated(session, change)
+    review(session, now)
 
 
 def lock_changes(session: Session) -> None:
@@ -112,7 +117,8 @@ def write(
 ) -> None:
     """Write rules and tombstones, in a transaction that `lock_changes` began, and have their gates looked at.
 
-    The last step of the transaction: claims wait from here on until it ends.
+    The last step of the transaction: claims wait from here on until it ends. Where there are many gates, `review` does
+    the rest of them after it.
     """
     labels = sorted({*(rule.label for rule in changed), *removed})
     if not labels:
@@ -121,10 +127,37 @@ def write(
     session.run("rules.write", set_name=set_name, rows=json.dumps([_row(rule) for rule in changed]), now=moment)
     session.run("rules.remove", now=moment, **_columns(removed))
     session.run("rules.keep_out_claims")
+    session.run("rules.fill_places", **_columns(labels))
     # Not `moment`: the gates are held only now, and a start may have come in between.
-    ids = [gate_id for (gate_id,) in session.run("rules.review", now=now, **_columns(labels))]
+    if len(_review(session, _columns(labels), 0, now)) == SLICE:
+        session.run("rules.leave_the_rest", **_columns(labels))
+
+
+def review(session: Session, now: datetime | None = None, *, slices: int | None = None) -> bool:
+    """Look through the gates that a change has left over, slice by slice; True when some may be left.
+
+    By whoever has changed the rule, and by the leader, in case that did not get so far. Until then such gates open by
+    the new rule, but not before the instant that the old one gave.
+    """
+    done = 0
+    while slices is None or done < slices:
+        with session.transaction():
+            row = session.run("rules.unreviewed").fetchone()
+            if row is None:
+                return False
+            kind, name, after = row
+            ids = _review(session, {"kinds": [kind], "names": [name]}, after, now)
+            reviewed_to = ids[-1] if len(ids) == SLICE else None
+            session.run("rules.note_review", kind=kind, name=name, reviewed_to=reviewed_to)
+        done += 1
+    return True
+
+
+def _review(session: Session, columns: dict[str, list[str]], after: int, now: datetime | None) -> list[int]:
+    ids = [gate_id for (gate_id,) in session.run("rules.review", after=after, most=SLICE, now=now, **columns)]
     if ids:
         session.run("rules.tell", ids=ids, now=now)
+    return ids
 
 
 def move(session: Session, rules: Sequence[Rule]) -> None:

@@ -43,11 +43,45 @@ WHERE r.kind = c.kind AND r.name = c.name
 
 -- name: keep_out_claims
 -- No claim is under way from here to the end of the transaction: one that has read the rule as it was could park its
--- lane by that after the look at the gates below, and nobody would look at it again.
+-- lane by that after the look at the gates, and nobody would look at it again.
 SELECT pg_advisory_xact_lock(hashtext('rules and claims'), hashtext({channel}))
 
+-- name: fill_places
+-- What runs counts, also when it was let through while its rule had no limit of places. Claims are kept out. A row that
+-- another transaction has locked as a whole is about to end.
+WITH changed AS MATERIALIZED (
+    SELECT r.kind || ':' || r.name AS name FROM {schema}.rule AS r
+    WHERE (r.kind, r.name) IN (SELECT * FROM unnest(%(kinds)s::text[], %(names)s::text[]))
+      AND r.state = 'active' AND r.concurrency IS NOT NULL
+),
+running AS MATERIALIZED (
+    SELECT j.id, j.lease, j.gates FROM {schema}.job AS j
+    WHERE j.state = 'running' AND j.lane IS NOT NULL AND EXISTS (SELECT FROM changed)
+    ORDER BY j.id FOR KEY SHARE SKIP LOCKED
+)
+INSERT INTO {schema}.slot (gate_id, job_id, lease)
+SELECT g.id, j.id, j.lease
+FROM running AS j CROSS JOIN LATERAL unnest(j.gates) AS u (name)
+JOIN changed AS c ON u.name = c.name OR starts_with(u.name, c.name || ':')
+JOIN {schema}.gate AS g ON g.name = u.name
+ON CONFLICT DO NOTHING
+
+-- name: leave_the_rest
+-- There are more gates than should be looked through while claims wait.
+UPDATE {schema}.rule AS r SET reviewed_to = 0
+WHERE (r.kind, r.name) IN (SELECT * FROM unnest(%(kinds)s::text[], %(names)s::text[]))
+
+-- name: unreviewed
+-- A rule of whose gates some are still to be looked through, locked.
+SELECT r.kind, r.name, r.reviewed_to FROM {schema}.rule AS r
+WHERE r.reviewed_to IS NOT NULL ORDER BY r.kind, r.name LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: note_review
+UPDATE {schema}.rule AS r SET reviewed_to = %(reviewed_to)s::bigint WHERE r.kind = %(kind)s AND r.name = %(name)s
+
 -- name: review
--- Gates of changed rules, so that nobody waits for what the rule said before. An instant that a slower rule left behind
+-- A slice of the gates of changed rules, so that nobody waits for what the rule said before. An instant that a slower rule left behind
 -- is brought down to the latest that the new one could have written by itself, a job of as many units as its rate:
 -- lower, and a window that reaches back over the change could see too much. A turn that was reserved for several units
 -- is given up, since the next look reserves it anew, for as long as it takes now.
@@ -59,8 +93,9 @@ WITH changed AS MATERIALIZED (
 ),
 met AS MATERIALIZED (
     SELECT g.id, c.latest_ns FROM {schema}.gate AS g JOIN changed AS c ON c.kind = g.kind AND c.name = g.rule
-    WHERE g.queues <> '{}' OR g.tat_ns > c.latest_ns OR g.reserved_until IS NOT NULL
-    ORDER BY g.id FOR UPDATE OF g
+    WHERE g.id > %(after)s::bigint
+      AND (g.queues <> '{}' OR g.tat_ns > c.latest_ns OR g.reserved_until IS NOT NULL)
+    ORDER BY g.id LIMIT %(most)s FOR UPDATE OF g
 ),
 written AS (
     UPDATE {schema}.gate AS g SET tat_ns = least(g.tat_ns, m.latest_ns), reserved_until = NULL

@@ -54,11 +54,12 @@ class Claims:
     def claim(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         """The jobs that this pool has room for. What passes gates goes before, and leaves half of the room where both wait."""
         limit = min(pool.free, CLAIM_LIMIT)
-        gated, cut = [], False
+        gated: list[ClaimedJob] = []
+        free: list[ClaimedJob] = []
+        cut = False
         if pool.look_at_gates(time.monotonic()):
             gated, cut = self._gated(session, worker_id, pool, self._tasks, limit)
         room = limit - len(gated)
-        free = []
         # What was cut was cut for the sake of free jobs.
         if (pool.hungry or cut) and room > 0:
             free = self._free(session, worker_id, pool, self._tasks, room)
@@ -83,7 +84,14 @@ class Claims:
         return free + gated
 
     def _gated(
-        self, session: Session, worker_id: int, pool: WorkingPool, tasks: Sequence[str], room: int, *, alone: bool = False
+        self,
+        session: Session,
+        worker_id: int,
+        pool: WorkingPool,
+        tasks: Sequence[str],
+        room: int,
+        *,
+        alone: bool = False,
     ) -> tuple[list[ClaimedJob], bool]:
         """Jobs behind gates, and whether more were cut for the sake of free ones; `alone` they leave no room to these."""
         odd = None if alone else pool.odd

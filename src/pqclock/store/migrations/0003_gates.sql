@@ -35,6 +35,7 @@ CREATE TABLE {schema}.rule (
     probes        bigint,
     only_names    text[],
     ignored_names text[],
+    reviewed_to   bigint,
     CONSTRAINT one_rule_per_kind_and_name PRIMARY KEY (kind, name),
     CONSTRAINT rule_kind_is_known CHECK (kind IN ('throttle', 'fuse')),
     CONSTRAINT rule_state_is_known CHECK (state IN ('active', 'removed')),
@@ -46,6 +47,7 @@ CREATE TABLE {schema}.rule (
             AND max_cool_down IS NOT NULL AND probes IS NOT NULL))
 );
 
+COMMENT ON COLUMN {schema}.rule.reviewed_to IS 'how far its gates were looked through since it was changed; null for all of them';
 COMMENT ON COLUMN {schema}.rule.interval_ns IS 'nanoseconds between two starts once the burst is used up, rounded up';
 
 -- One rule applied to one key, or the pause of a task or a label; `name` is KIND:RULE or KIND:RULE:KEY.
