@@ -166,10 +166,11 @@ $$;
 
 -- Takes the unique keys of entries; gives those that came too late, each with the job that has its key. Of entries with
 -- the same key the first one wins. A key that another transaction has just taken is waited for; one that is only met is
--- not locked, so that nobody who frees it has to wait. Keys are waited for in one order: when one of the first would have
--- to be waited for while later ones are held, this ends with `try_again`, for whoever gives all of them up.
-CREATE FUNCTION {schema}.take_keys(entries {schema}.entry[], moment timestamptz, is_first boolean)
-RETURNS TABLE (id bigint, met bigint)
+-- not locked, so that nobody who frees it has to wait. Keys are waited for in one order: with `gives_up`, when one of the
+-- first would have to be waited for while later ones are held, this ends with `try_again`, to be called anew without them.
+CREATE FUNCTION {schema}.take_keys(
+    entries {schema}.entry[], moment timestamptz, is_first boolean DEFAULT true, gives_up boolean DEFAULT false
+) RETURNS TABLE (id bigint, met bigint)
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -213,7 +214,7 @@ BEGIN
             ORDER BY w.task COLLATE "C", w.unique_key COLLATE "C");
         EXIT WHEN wanting = '{}';
         -- Whoever had these keys has freed them meanwhile, or has them no longer by the time it is.
-        IF taken <> '{}' THEN
+        IF gives_up AND taken <> '{}' THEN
             RAISE SQLSTATE 'PQ001' USING MESSAGE = 'try_again';
         END IF;
         is_first := false;
@@ -342,7 +343,7 @@ DECLARE
     one record;
 BEGIN
     SELECT coalesce(array_agg(t.id), '{}'), coalesce(array_agg(t.met), '{}') INTO late, holders
-    FROM {schema}.take_keys(entries, moment, is_first) AS t;
+    FROM {schema}.take_keys(entries, moment, is_first, true) AS t;
     SELECT CASE WHEN l.met NOT IN (SELECT e.id FROM unnest(entries) AS e) THEN l.met END,
            format('task %L: the unique key %L is taken by %s', e.task, e.unique_key,
                   CASE WHEN l.met IN (SELECT e.id FROM unnest(entries) AS e) THEN 'another job of the same enqueue'
