@@ -107,6 +107,7 @@ CREATE TABLE {schema}.lane (
     turn          bigint NOT NULL,
     gate_id       bigint
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX lane_serve_any ON {schema}.lane (priority, turn) WHERE gate_id IS NULL;
 CREATE INDEX lane_serve ON {schema}.lane (queue, task, priority, turn) WHERE gate_id IS NULL;
 CREATE INDEX lane_wake ON {schema}.lane (gate_id, priority, turn) WHERE gate_id IS NOT NULL;
 

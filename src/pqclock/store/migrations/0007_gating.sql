@@ -236,13 +236,33 @@ BEGIN
 
     -- Lanes that are open, and those that wait for a gate whose time has come. A lane of a paused task that has no gate for
     -- that yet is left alone; the others can be parked.
-    WITH RECURSIVE pair AS (
-        -- One step of the index to each queue and task that has open lanes, over all lanes of the others.
-        (SELECT l.queue, l.task FROM {schema}.lane AS l WHERE l.gate_id IS NULL ORDER BY l.queue, l.task LIMIT 1)
+    -- Those at the front of all lanes are looked through, up to a bound.
+    WITH RECURSIVE front AS MATERIALIZED (
+        SELECT l.lane, l.priority, l.turn, l.queue, l.task, l.gates FROM {schema}.lane AS l
+        WHERE l.gate_id IS NULL ORDER BY l.priority, l.turn LIMIT deep
+    ),
+    fronted AS MATERIALIZED (
+        SELECT f.lane, f.priority, f.turn FROM front AS f
+        WHERE f.queue <> ALL(but_queues || paused_queues) AND (in_queues IS NULL OR f.queue = ANY(in_queues))
+          AND f.task = ANY(tasks) AND (f.task <> ALL(paused_tasks) OR 'pause:task:' || f.task = ANY(f.gates))
+    ),
+    -- Only when that was not enough: one step of the index to each queue and task that has open lanes, over all lanes of
+    -- the others.
+    deeper AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM front) = deep AND (SELECT count(*) FROM fronted) < most AS needed
+    ),
+    pair AS (
+        (SELECT l.queue, l.task FROM {schema}.lane AS l
+         WHERE (SELECT d.needed FROM deeper AS d) AND l.gate_id IS NULL ORDER BY l.queue, l.task LIMIT 1)
         UNION ALL
         SELECT f.queue, f.task FROM pair AS p CROSS JOIN LATERAL (
             SELECT l.queue, l.task FROM {schema}.lane AS l
             WHERE l.gate_id IS NULL AND (l.queue, l.task) > (p.queue, p.task) ORDER BY l.queue, l.task LIMIT 1) AS f
+    ),
+    mine AS MATERIALIZED (
+        SELECT p.queue, p.task FROM pair AS p
+        WHERE p.task = ANY(tasks) AND p.queue <> ALL(but_queues || paused_queues)
+          AND (in_queues IS NULL OR p.queue = ANY(in_queues))
     ),
     -- Gates that only others wait for must not hide those behind them.
     due AS MATERIALIZED (
@@ -257,13 +277,13 @@ BEGIN
         ORDER BY g.opens_at LIMIT 100
     ),
     near AS MATERIALIZED (
-        SELECT l.* FROM pair AS p CROSS JOIN LATERAL (
+        SELECT f.* FROM fronted AS f WHERE NOT (SELECT d.needed FROM deeper AS d)
+        UNION ALL
+        SELECT l.* FROM mine AS p CROSS JOIN LATERAL (
             SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
             WHERE l.gate_id IS NULL AND l.queue = p.queue AND l.task = p.task
               AND (l.task <> ALL(paused_tasks) OR 'pause:task:' || l.task = ANY(l.gates))
-            ORDER BY l.priority, l.turn LIMIT deep) AS l
-        WHERE p.task = ANY(tasks) AND p.queue <> ALL(but_queues || paused_queues)
-          AND (in_queues IS NULL OR p.queue = ANY(in_queues))
+            ORDER BY l.priority, l.turn LIMIT CASE WHEN (SELECT count(*) FROM mine) <= 4 THEN deep ELSE most END) AS l
         UNION ALL
         SELECT l.* FROM due AS d CROSS JOIN LATERAL (
             SELECT l.lane, l.priority, l.turn FROM {schema}.lane AS l
@@ -567,7 +587,10 @@ BEGIN
             SELECT DISTINCT {schema}.from_ns(CASE WHEN closed[u.x] THEN opens[u.x] WHEN coalesce(places[u.x] > 0, true)
                                                   THEN tats[u.x] + (1 - bursts[u.x]) * intervals[u.x] END) AS opens_at
             FROM unnest(parks) AS u (x) WHERE u.x > 0) AS w
-        WHERE w.opens_at > moment ORDER BY w.opens_at);
+        WHERE w.opens_at > moment ORDER BY w.opens_at)
+        -- Others may leave open what they had in their hands.
+        || CASE WHEN NOT again AND cardinality(grants) < room AND cardinality(lanes) < least(met, most)
+                THEN ARRAY[moment + interval '10 ms'] END;
     job := NULL;
     RETURN NEXT;
 END $$;
