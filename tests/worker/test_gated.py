@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from pqclock import Cancel, Cooldown, Snooze
-from pqclock.worker import worker as worker_module
+from pqclock.worker import hearing
 from processes.fleet import eventually
 from store.gated import enqueue_gated, fuse, throttle
 from worker.bench import Bench
@@ -25,7 +25,7 @@ def test_it_starts_what_waits_at_the_instant_at_which_the_gate_opens(
     def handler() -> None:
         begun.append(time.monotonic())
 
-    monkeypatch.setattr(worker_module, "POLL_EVERY", 60.0)
+    monkeypatch.setattr(hearing, "POLL_EVERY", 60.0)
     throttle(bench.database.session, "slow", rate=4, per="1 second")
     enqueue_gated(bench.database.session, "throttle:slow", count=5, task="t")
     bench.start("*:2")

@@ -11,7 +11,7 @@ import pytest
 from pqclock.store import jobs
 from pqclock.store.jobs import NewJob
 from pqclock.worker import claims as claims_module
-from pqclock.worker import worker as worker_module
+from pqclock.worker import hearing
 from processes.fleet import eventually
 from store.gated import claim, enqueue_gated, throttle
 from worker.bench import Bench
@@ -20,7 +20,7 @@ from worker.bench import Bench
 @pytest.mark.parametrize("size", [1, 4])
 def test_jobs_behind_gates_get_half_of_the_executors(bench: Bench, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    monkeypatch.setattr(worker_module, "POLL_EVERY", 60.0)
+    monkeypatch.setattr(hearing, "POLL_EVERY", 60.0)
     bench.app.task("free")(lambda: ran.append("free"))
     bench.app.task("gated")(lambda: ran.append("gated"))
     throttle(bench.database.session, "wide", concurrency=1000)
@@ -35,7 +35,7 @@ def test_what_was_left_to_wait_for_better_ones_follows_them_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[str] = []
-    monkeypatch.setattr(worker_module, "POLL_EVERY", 60.0)
+    monkeypatch.setattr(hearing, "POLL_EVERY", 60.0)
     bench.app.task("free")(lambda: ran.append("free"))
     bench.app.task("gated")(lambda: ran.append("gated"))
     throttle(bench.database.session, "wide", concurrency=1000)

@@ -12,8 +12,7 @@ import pytest
 
 from pqclock import alarms
 from pqclock.store import jobs, leadership, processes
-from pqclock.worker import presence
-from pqclock.worker import worker as worker_module
+from pqclock.worker import hearing, presence
 from processes.fleet import eventually
 from worker.bench import Bench, messages, reply_lost
 
@@ -156,7 +155,7 @@ def test_a_worker_that_was_cut_off_watches_for_the_leader_anew(
     plain: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In an outage nobody could beat: only silence that was watched on one connection counts."""
-    monkeypatch.setattr(worker_module, "POLL_EVERY", 0.05)
+    monkeypatch.setattr(hearing, "POLL_EVERY", 0.05)
     monkeypatch.setattr(alarms, "SILENCE", 1.0)
     caplog.set_level(logging.INFO)
     leadership.elect(plain.database.session, 1)

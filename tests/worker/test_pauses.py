@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pqclock.store import pauses
-from pqclock.worker import worker as worker_module
+from pqclock.worker import hearing
 from worker.bench import Bench
 
 KINDS = [("queue", "mice"), ("task", "t"), ("label", "finance")]
@@ -25,7 +25,7 @@ def put(bench: Bench, count: int = 1) -> list[int]:
 def test_a_pause_that_is_resumed(
     kind: Any, name: str, pools: str, plain: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "POLL_EVERY", 60.0)
+    monkeypatch.setattr(hearing, "POLL_EVERY", 60.0)
     session = plain.database.session
     plain.start(pools)
     before = put(plain, 3)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pqclock.store import jobs
-from pqclock.worker import worker as worker_module
+from pqclock.worker import hearing
 from worker.bench import Bench
 
 
@@ -29,7 +29,7 @@ def test_a_job_that_arrives_during_a_claim_is_not_left_for_the_poll(
             session.conn.execute("SELECT 1")
         return claimed
 
-    monkeypatch.setattr(worker_module, "POLL_EVERY", 60.0)
+    monkeypatch.setattr(hearing, "POLL_EVERY", 60.0)
     monkeypatch.setattr(jobs, "claim", overtaken)
     bench.start("*:4")
     bench.comes_to(bench.put("t"), "succeeded")
