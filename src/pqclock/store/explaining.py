@@ -22,7 +22,9 @@ def explain(session: Session, job_id: int) -> Explanation:
     if not found:
         return _ended(session, job_id)
     job = found[0]
-    gates = session.fetch(GateFacts, "explaining.gates", names=job.gates or [], units=job.units or 1)
+    gates = session.fetch(
+        GateFacts, "explaining.gates", names=job.gates or [], units=job.units or 1, ahead=_before(job)
+    )
     pauses = session.fetch(PauseFacts, "explaining.pauses", task=job.task, labels=job.labels)
     workers = [doing for (doing,) in session.run("explaining.workers", lease_length=LEASE_LENGTH)]
     return explaining.explain(job, gates, pauses, workers, listings.now(session))
@@ -34,3 +36,8 @@ def _ended(session: Session, job_id: int) -> Explanation:
         raise UnknownJob(f"the database has no job {job_id}, or not any more: see `pqclock jobs list`")
     job, _ = found
     return explaining.ended(job.id, job.state, job.task, job.queue, job.error)
+
+
+def _before(job: LiveJob) -> int:
+    """How many jobs start before it: those of its lane, if it is ready."""
+    return job.ahead if job.state == "ready" else 0
