@@ -74,8 +74,8 @@ chosen AS MATERIALIZED (
 ),
 due AS (
     UPDATE {schema}.job AS j SET run_at = least(j.run_at, m.now), review = false,
-        -- What a person was to look at was looked at.
-        held = j.held AND j.watched
+        -- What a person was to look at was looked at; what waits for other jobs goes on waiting.
+        held = j.held AND (j.watched OR j.awaits)
     FROM moment AS m WHERE j.id = ANY(ARRAY(SELECT id FROM chosen)) AND j.state = 'scheduled'
     RETURNING j.id, j.held
 ),
@@ -95,18 +95,25 @@ chosen AS MATERIALIZED (
 ended AS (
     DELETE FROM {schema}.job AS j WHERE j.id = ANY(ARRAY(SELECT id FROM chosen)) AND j.state <> 'running' RETURNING j.*
 ),
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, %(state)s::text FROM ended AS e
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
+),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING ended AS e
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
+    UNION ALL SELECT pg_notify({channel}, 'after') WHERE EXISTS (SELECT FROM noted)
 )
 INSERT INTO {schema}.job_history (
     id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until,
-    gates, units, run_options, checkpoint, schedule_id, tick, created_at, finished_at, error)
+    gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, %(state)s::text, j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
+       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.parent_id, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id
 
@@ -142,6 +149,12 @@ ended AS (
     DELETE FROM {schema}.job AS j USING unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS o (id, lease)
     WHERE j.id = o.id AND j.lease = o.lease AND j.state = 'running' RETURNING j.*
 ),
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, 'cancelled' FROM ended AS e
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
+),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING ended AS e
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
@@ -154,12 +167,13 @@ attempts AS (
 told AS MATERIALIZED (
     SELECT pg_notify({channel}, 'cancelled ' || e.worker_id || ' ' || e.id) FROM ended AS e
     UNION ALL SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
+    UNION ALL SELECT pg_notify({channel}, 'after') WHERE EXISTS (SELECT FROM noted)
 )
 INSERT INTO {schema}.job_history (
     id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until,
-    gates, units, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
+    gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
 SELECT j.id, 'cancelled', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
+       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.parent_id, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
        %(reason)s::text, j.worker_id
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM told) AS w
 RETURNING id
@@ -171,17 +185,24 @@ ended AS (
     DELETE FROM {schema}.job AS j
     WHERE j.id = ANY(%(ids)s::bigint[]) AND j.state <> 'running' AND j.cancel_requested_at IS NOT NULL RETURNING j.*
 ),
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, 'cancelled' FROM ended AS e
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
+),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING ended AS e
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
+    UNION ALL SELECT pg_notify({channel}, 'after') WHERE EXISTS (SELECT FROM noted)
 )
 INSERT INTO {schema}.job_history (
     id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until,
-    gates, units, run_options, checkpoint, schedule_id, tick, created_at, finished_at, error)
+    gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, 'cancelled', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, j.cancel_reason
+       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.parent_id, j.schedule_id, j.tick, j.created_at, m.now, j.cancel_reason
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id

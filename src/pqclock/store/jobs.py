@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from pqclock.errors import ArgumentError, UniqueConflict
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
 from pqclock.store import gating, job_verbs
+from pqclock.store.after import resolve as resolve_after
 from pqclock.store.database import Session
 from pqclock.store.insertion import insertion
 
@@ -38,8 +39,10 @@ _WRITTEN = (
 class NewJob:
     """A job to insert; None leaves a field to the task's published default. `args` and `labels` are JSON texts.
 
-    So is `options`: an object of what is said of unique, unique_key, throttle, fuse and units, and by a schedule.
+    So is `options`: an object of what is said of unique, unique_key, throttle, fuse and units, of the jobs that it waits
+    for (`after`) and the one that it is a part of (`parent`), and by a schedule.
 
+    `after` are jobs of the same call that must have succeeded first; those that are there already are named in `options`.
     `run_at` is aware; `delay` counts from the database's time. Without both the job is ready at once.
     """
 
@@ -52,6 +55,7 @@ class NewJob:
     labels: str | None = None
     max_attempts: int | None = None
     options: str | None = None
+    after: tuple[NewJob, ...] = field(default=(), compare=False, repr=False)
 
 
 class Entered(NamedTuple):
@@ -254,7 +258,7 @@ def rescue(
 
 
 def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:
-    """Promote and rescue in the leader's place, when no leader has beaten for 10 s and nobody else does it now.
+    """Promote, rescue, and look after jobs that wait for others, in the leader's place, when no leader has beaten for 10 s and nobody else does it now.
 
     Gives the number of jobs made ready, None when there was no need. Only ticks need the leader.
     """
@@ -262,6 +266,7 @@ def stand_in(session: Session, limit: int, now: datetime | None = None, *, silen
         needed = session.run("leadership.try_stand_in", silence=LEADER_SILENCE, now=now).fetchone()
         if needed is None or not needed[0]:
             return None
+        resolve_after(session, limit, now)
         promotion = promote(session, limit, now)
         rescued = rescue(session, limit, now, silent_too=silent_too)
     gating.free_void_slots(session)

@@ -19,7 +19,7 @@ due AS MATERIALIZED (
 -- What was held until the jobs of its schedule before it have ended.
 released AS MATERIALIZED (
     SELECT j.id, j.task, j.created_at FROM {schema}.job AS j
-    WHERE %(release)s AND j.held AND NOT j.review AND j.run_at <= (SELECT now FROM moment)
+    WHERE %(release)s AND j.held AND NOT j.awaits AND NOT j.review AND j.run_at <= (SELECT now FROM moment)
       AND NOT EXISTS (
           SELECT 1 FROM {schema}.job AS p
           WHERE p.watched AND p.schedule_id = j.schedule_id AND (p.id < j.id OR NOT p.held))
@@ -284,16 +284,23 @@ ended AS (
 history AS (
     INSERT INTO {schema}.job_history (
         id, state, queue, task, args, result, priority, labels, run_at, attempt, max_attempts, unique_key,
-        unique_until, gates, units, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error,
+        unique_until, gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, started_at, finished_at, error,
         worker_id)
     SELECT j.id, CASE WHEN j.cancel_requested_at IS NULL OR o.state = 'succeeded' THEN o.state ELSE 'cancelled' END, j.queue,
            j.task, j.args, o.result, j.priority, j.labels, j.run_at,
            j.attempt - CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, j.max_attempts,
-           j.unique_key, j.unique_until, j.gates, j.units, j.run_options, coalesce(o.checkpoint, j.checkpoint), j.schedule_id,
+           j.unique_key, j.unique_until, j.gates, j.units, j.run_options, coalesce(o.checkpoint, j.checkpoint), j.parent_id, j.schedule_id,
            j.tick, j.created_at, o.started_at, coalesce(o.finished_at, m.now),
            CASE WHEN o.state = 'succeeded' THEN o.error ELSE coalesce(j.cancel_reason, o.error) END, j.worker_id
     FROM ended AS j JOIN outcome AS o USING (id) CROSS JOIN moment AS m
     WHERE o.kept OR j.cancel_requested_at IS NOT NULL
+),
+-- Others may wait for them: whoever leads is told, in a table that is empty for the most part.
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, CASE WHEN e.cancel_requested_at IS NULL OR o.state = 'succeeded' THEN o.state ELSE 'cancelled' END FROM ended AS e JOIN outcome AS o USING (id)
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
 ),
 again AS (
     UPDATE {schema}.job AS j
@@ -341,6 +348,7 @@ woken AS MATERIALIZED (
         SELECT 'release' FROM ended AS e
         WHERE e.watched
           AND EXISTS (SELECT 1 FROM {schema}.job AS h WHERE h.watched AND h.schedule_id = e.schedule_id AND h.held)
+        UNION ALL SELECT 'after' WHERE EXISTS (SELECT FROM noted)
     ) AS w
 )
 SELECT a.id FROM accepted AS a, (SELECT count(*) FROM woken) AS w
@@ -415,11 +423,17 @@ ended AS (
 history AS (
     INSERT INTO {schema}.job_history (
         id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key,
-        unique_until, gates, units, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
+        unique_until, gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT j.id, 'failed', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-           j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
+           j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.parent_id, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
            'crashed: its worker died ' || (j.crashes + 1) || ' times while it ran', j.worker_id
     FROM ended AS j CROSS JOIN moment AS m
+),
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, 'failed' FROM ended AS e
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
 ),
 again AS (
     UPDATE {schema}.job AS j
@@ -459,6 +473,7 @@ woken AS MATERIALIZED (
     SELECT pg_notify({channel}, w.wake)
     FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM again WHERE state = 'ready') AS w
     UNION ALL SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
+    UNION ALL SELECT pg_notify({channel}, 'after') WHERE EXISTS (SELECT FROM noted)
 )
 SELECT d.id, d.state
 FROM (SELECT id, CASE WHEN review THEN 'held' ELSE 'ready' END AS state FROM again UNION ALL SELECT id, 'failed' FROM ended) AS d,
@@ -476,6 +491,12 @@ stale AS MATERIALIZED (
 ended AS (
     DELETE FROM {schema}.job AS j WHERE j.id = ANY(ARRAY(SELECT id FROM stale)) AND j.state <> 'running' RETURNING j.*
 ),
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, 'discarded' FROM ended AS e
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
+),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING ended AS e
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
@@ -488,12 +509,13 @@ told AS (
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
+    UNION ALL SELECT pg_notify({channel}, 'after') WHERE EXISTS (SELECT FROM noted)
 )
 INSERT INTO {schema}.job_history (
     id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until,
-    gates, units, run_options, checkpoint, schedule_id, tick, created_at, finished_at, error)
+    gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, 'discarded', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
+       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.parent_id, j.schedule_id, j.tick, j.created_at, m.now, 'expired: not started by ' || j.expires_at
 FROM ended AS j CROSS JOIN moment AS m CROSS JOIN (SELECT count(*) FROM woken) AS w
 RETURNING id
 
@@ -525,15 +547,21 @@ WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timesta
 ended AS (
     DELETE FROM {schema}.job AS j WHERE j.task = ANY(%(tasks)s::text[]) AND j.state <> 'running' RETURNING j.*
 ),
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, 'cancelled' FROM ended AS e
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
+),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING ended AS e
     WHERE e.unique_until <> 'time' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
 )
 INSERT INTO {schema}.job_history (
     id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until,
-    gates, units, run_options, checkpoint, schedule_id, tick, created_at, finished_at, error)
+    gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, finished_at, error)
 SELECT j.id, 'cancelled', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
-       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
+       j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.parent_id, j.schedule_id, j.tick, j.created_at, m.now, %(reason)s::text
 FROM ended AS j CROSS JOIN moment AS m
 RETURNING id
 

@@ -192,6 +192,12 @@ replaced AS (
     DELETE FROM {schema}.job AS j
     WHERE j.watched AND j.schedule_id = ANY(ARRAY(SELECT schedule_id FROM replacing)) RETURNING j.*
 ),
+noted AS (
+    INSERT INTO {schema}.after_note (job_id, state)
+    SELECT e.id, 'cancelled' FROM replaced AS e
+    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
+    RETURNING job_id
+),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING replaced AS r
     WHERE r.unique_until <> 'time' AND u.task = r.task AND u.key = r.unique_key AND u.job_id = r.id
@@ -199,9 +205,9 @@ freed AS (
 history AS (
     INSERT INTO {schema}.job_history (
         id, state, queue, task, args, priority, labels, run_at, attempt, max_attempts, unique_key, unique_until, gates,
-        units, run_options, checkpoint, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
+        units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT r.id, 'cancelled', r.queue, r.task, r.args, r.priority, r.labels, r.run_at, r.attempt, r.max_attempts,
-           r.unique_key, r.unique_until, r.gates, r.units, r.run_options, r.checkpoint, r.schedule_id, r.tick,
+           r.unique_key, r.unique_until, r.gates, r.units, r.run_options, r.checkpoint, r.parent_id, r.schedule_id, r.tick,
            r.created_at, r.started_at, m.now,
            'replaced by the job of the tick ' || to_char(b.tick AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
            r.worker_id
@@ -214,6 +220,7 @@ attempts AS (
 ),
 told AS MATERIALIZED (
     SELECT pg_notify({channel}, 'cancelled ' || r.worker_id || ' ' || r.id) FROM replaced AS r WHERE r.state = 'running'
+    UNION ALL SELECT pg_notify({channel}, 'after') WHERE EXISTS (SELECT FROM noted)
 )
 SELECT (SELECT held FROM office) AS in_office,
        ARRAY(SELECT id FROM moved) AS moved,

@@ -26,6 +26,7 @@ CREATE TABLE {schema}.job (
     expires_at    timestamptz,
     claimed_at    timestamptz,
     started_at    timestamptz,
+    parent_id     bigint,
     schedule_id   bigint,
     tick          timestamptz,
     worker_id     bigint,
@@ -38,6 +39,7 @@ CREATE TABLE {schema}.job (
     held          boolean NOT NULL DEFAULT false,
     watched       boolean NOT NULL DEFAULT false,
     review        boolean NOT NULL DEFAULT false,
+    awaits        boolean NOT NULL DEFAULT false,
     queue         text NOT NULL,
     task          text NOT NULL,
     args          jsonb NOT NULL,
@@ -56,8 +58,9 @@ CREATE TABLE {schema}.job (
     CONSTRAINT running_has_a_lease CHECK ((state = 'running') = (lease IS NOT NULL)),
     CONSTRAINT running_has_a_worker CHECK ((state = 'running') = (worker_id IS NOT NULL)),
     CONSTRAINT ready_has_a_place CHECK (state <> 'ready' OR ready_seq IS NOT NULL),
-    CONSTRAINT held_waits_for_something CHECK (NOT held OR (state = 'scheduled' AND (watched OR review))),
+    CONSTRAINT held_waits_for_something CHECK (NOT held OR (state = 'scheduled' AND (watched OR review OR awaits))),
     CONSTRAINT review_is_held CHECK (held OR NOT review),
+    CONSTRAINT awaiting_is_held CHECK (held OR NOT awaits),
     CONSTRAINT watched_by_its_schedule CHECK (NOT watched OR schedule_id IS NOT NULL),
     CONSTRAINT tick_has_a_schedule CHECK (tick IS NULL OR schedule_id IS NOT NULL),
     CONSTRAINT gated_has_a_lane CHECK ((lane IS NULL) = (gates IS NULL) AND (lane IS NULL) = (units IS NULL)),
@@ -86,13 +89,16 @@ CREATE INDEX job_claim_queue ON {schema}.job (queue, priority, ready_seq) WHERE 
 CREATE INDEX job_claim_lane ON {schema}.job (lane, priority, ready_seq) WHERE state = 'ready' AND lane IS NOT NULL;
 CREATE INDEX job_promote ON {schema}.job (run_at) WHERE state = 'scheduled' AND NOT held;
 -- Those that wait until the jobs of their schedule before them have ended.
-CREATE INDEX job_release ON {schema}.job (id) WHERE held;
+CREATE INDEX job_release ON {schema}.job (id) WHERE held AND NOT awaits;
 -- Those whose schedule looks at whether they are unfinished: few, so that the others need no place in it.
 CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE watched;
+CREATE INDEX job_of_parent ON {schema}.job (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX job_rescue ON {schema}.job (worker_id) WHERE state = 'running';
 CREATE INDEX job_expire ON {schema}.job (expires_at) WHERE expires_at IS NOT NULL AND state <> 'running';
 
 COMMENT ON COLUMN {schema}.job.review IS 'its worker died while it ran: held until a person has looked at what it did';
+COMMENT ON COLUMN {schema}.job.awaits IS 'held until all that job_after names for it have succeeded';
+COMMENT ON COLUMN {schema}.job.parent_id IS 'the job or the fan-out whose progress it is a part of';
 COMMENT ON COLUMN {schema}.job.gates IS 'the gates that it passes, in order; null for a job that passes none';
 COMMENT ON COLUMN {schema}.job.lane IS 'hash of queue, task, gates and units: what waits for the same waits together';
 COMMENT ON COLUMN {schema}.job.run_options IS 'timeout (seconds) and history, where call or schedule say other than the task';
@@ -129,6 +135,7 @@ CREATE TABLE {schema}.job_history (
     run_options   jsonb,
     checkpoint    jsonb,
     units         bigint,
+    parent_id     bigint,
     schedule_id   bigint,
     tick          timestamptz,
     created_at    timestamptz NOT NULL,
@@ -187,4 +194,5 @@ BEGIN
 END $$;
 
 CREATE INDEX job_history_show ON {schema}.job_history (id);
+CREATE INDEX job_history_of_parent ON {schema}.job_history (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX attempt_show ON {schema}.attempt (job_id);

@@ -152,7 +152,8 @@ $$;
 CREATE TYPE {schema}.entry AS (
     id bigint, run_at timestamptz, later boolean, priority smallint, max_attempts smallint, queue text, task text, args jsonb,
     labels text[], unique_key text, unique_until text, key_expires_at timestamptz, on_conflict text, replaces text[],
-    lane uuid, gates text[], units bigint, fault text, run_options jsonb
+    lane uuid, gates text[], units bigint, fault text, run_options jsonb,
+    awaits boolean, parent_id bigint
 );
 
 -- How its run is to be, where call or schedule say other than the task: timeout in seconds, and history.
@@ -239,11 +240,11 @@ BEGIN
     WITH inserted AS (
         INSERT INTO {schema}.job (
             id, ready_seq, run_at, created_at, state, priority, max_attempts, queue, task, args, labels, unique_key,
-            unique_until, lane, gates, units, run_options)
+            unique_until, lane, gates, units, run_options, parent_id, held, awaits)
         SELECT e.id, CASE WHEN e.later THEN NULL ELSE nextval('{schema}.ready_seq') END, e.run_at, moment,
                (CASE WHEN e.later THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
                e.priority, e.max_attempts, e.queue, e.task, e.args, e.labels, e.unique_key, e.unique_until, e.lane,
-               e.gates, e.units, e.run_options
+               e.gates, e.units, e.run_options, e.parent_id, coalesce(e.awaits, false), coalesce(e.awaits, false)
         FROM unnest(entries) AS e
         RETURNING id, state, queue, task, run_at, priority, lane, gates, units
     ),
@@ -470,23 +471,31 @@ DECLARE
     holders bigint[] := '{}';
     holder bigint;
     clash text;
+    relations record;
 BEGIN
+    SELECT r.* INTO relations FROM {schema}.related(kinds) AS r;
+    IF relations.fault IS NOT NULL THEN
+        RETURN QUERY SELECT NULL::bigint, NULL::text, false, relations.fault, NULL::text;
+        RETURN;
+    END IF;
     entries := ARRAY(
         SELECT ROW(
-            m.id, m.run_at, m.later, m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels, x.unique_key,
+            m.id, m.run_at, m.later OR m.options ?| ARRAY['after', 'beside'] IS TRUE, m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels, x.unique_key,
             x.unique_until, x.key_expires_at,
             CASE WHEN m.options ? 'lenient' THEN replace(x.on_conflict, 'raise', 'skip') ELSE x.on_conflict END,
             x.replaces, x.lane, x.gates, x.units, x.fault,
-            CASE WHEN m.options IS NOT NULL THEN {schema}.run_options(m.options, m.options -> 'schedule') END
+            CASE WHEN m.options IS NOT NULL THEN {schema}.run_options(m.options, m.options -> 'schedule') END,
+            m.options ?| ARRAY['after', 'beside'], (m.options ->> 'parent')::bigint
         )::{schema}.entry
         FROM (
             SELECT nextval('{schema}.job_id') AS id, o.* FROM (
-                SELECT j.* FROM {schema}.merged_jobs(kinds, args, which, code_defaults, moment) AS j ORDER BY j.no
+                SELECT j.* FROM {schema}.merged_jobs(relations.looked_at, args, which, code_defaults, moment) AS j ORDER BY j.no
             ) AS o
         ) AS m
         LEFT JOIN LATERAL (
             SELECT e.* FROM (
-                SELECT WHERE m.options IS NOT NULL OR m.marked OR paused IS NOT NULL OFFSET 0
+                SELECT WHERE m.options - ARRAY['after', 'beside', 'fresh', 'parent', 'fan'] <> '{}' OR m.marked OR paused IS NOT NULL
+                OFFSET 0
             ) AS n CROSS JOIN LATERAL {schema}.entrance(
                 m.task, m.args, m.queue, m.labels, m.options - 'schedule', m.options -> 'schedule', m.own, paused, moment
             ) AS e
@@ -504,6 +513,10 @@ BEGIN
         END IF;
     ELSE
         PERFORM {schema}.put_jobs(entries, moment);
+    END IF;
+    IF (SELECT bool_or(e.awaits OR e.parent_id IS NOT NULL) FROM unnest(entries) AS e) THEN
+        PERFORM {schema}.put_relations(
+            relations.looked_at, which, ARRAY(SELECT e.id FROM unnest(entries) AS e), late, holders, moment);
     END IF;
     RETURN QUERY
         SELECT coalesce(l.met, e.id),
@@ -580,7 +593,7 @@ BEGIN
         ARRAY(
             SELECT ROW(j.id, j.run_at, j.run_at > moment, j.priority, j.max_attempts, j.queue, j.task, j.args, j.labels,
                        j.unique_key, j.unique_until, k.expires_at, replace(k.on_conflict, 'raise', 'skip'), k.replaces,
-                       j.lane, j.gates, j.units, NULL, j.run_options)::{schema}.entry
+                       j.lane, j.gates, j.units, NULL, j.run_options, j.awaits, j.parent_id)::{schema}.entry
             FROM jsonb_to_recordset(keyed) AS k (id bigint, expires_at timestamptz, on_conflict text, replaces text[])
             JOIN {schema}.job AS j USING (id) ORDER BY j.id),
         {schema}.paused_gates(moment), moment, true) AS a;
@@ -637,11 +650,13 @@ END $$;
 
 -- SELECT enqueue('reports.nightly', '{"day": "2026-11-22"}', queue => 'mice'): one job; gives its id, or that of the job
 -- that has its unique key. Whoever may call it needs no other right. `unique_until` is `started`, `finished` or an interval; throttle and fuse are templates.
+-- `after` are the ids of jobs that must have succeeded first, `parent` that of the job or fan-out that it is a part of.
 CREATE FUNCTION {schema}.enqueue(
     task text, args jsonb DEFAULT '{}', queue text DEFAULT NULL, run_at timestamptz DEFAULT NULL,
     delay interval DEFAULT NULL, priority integer DEFAULT NULL, labels text[] DEFAULT NULL,
     max_attempts integer DEFAULT NULL, unique_key text DEFAULT NULL, unique_until text DEFAULT NULL,
-    on_conflict text DEFAULT NULL, throttle text[] DEFAULT NULL, fuse text[] DEFAULT NULL, units integer DEFAULT NULL
+    on_conflict text DEFAULT NULL, throttle text[] DEFAULT NULL, fuse text[] DEFAULT NULL, units integer DEFAULT NULL,
+    after bigint[] DEFAULT NULL, parent bigint DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -649,6 +664,7 @@ AS $$
 DECLARE
     said jsonb := jsonb_strip_nulls(jsonb_build_object(
         'unique_key', unique_key, 'throttle', throttle, 'fuse', fuse, 'units', units,
+        'after', nullif(after, '{}'), 'parent', parent,
         'terms', nullif(jsonb_strip_nulls(jsonb_build_object('until', unique_until, 'on_conflict', on_conflict)), '{}')));
     came record;
 BEGIN

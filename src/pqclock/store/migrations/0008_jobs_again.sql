@@ -62,14 +62,14 @@ BEGIN
         INSERT INTO {schema}.job (
             id, ready_seq, run_at, created_at, schedule_id, tick, state, priority, max_attempts, held, watched, queue, task,
             args, labels, error, unique_key, unique_until, lane, gates, units,
-            run_options, checkpoint)
+            run_options, checkpoint, parent_id)
         SELECT p.id, CASE WHEN p.held THEN NULL ELSE nextval('{schema}.ready_seq') END, moment, p.created_at, p.schedule_id,
                p.tick, (CASE WHEN p.held THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state, p.priority,
                p.max_attempts, p.held, p.watched, p.queue, p.task, p.args, p.labels, p.error, p.unique_key, p.unique_until,
                CASE WHEN p.now_gates IS NOT NULL THEN {schema}.lane_of(p.queue, p.task, p.now_gates, p.now_units) END,
                p.now_gates, p.now_units, p.run_options,
                -- What was interrupted goes on; what has come to its end begins anew.
-               CASE WHEN p.was <> 'succeeded' THEN p.checkpoint END
+               CASE WHEN p.was <> 'succeeded' THEN p.checkpoint END, p.parent_id
         FROM placed AS p
         RETURNING id, state, queue, task, priority, lane, gates, units, held
     ),
