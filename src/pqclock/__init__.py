@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pqclock.tasks.app import App
     from pqclock.tasks.checkpoints import Checkpoint
     from pqclock.tasks.context import current_job
+    from pqclock.tasks.fan_out import FanOut
     from pqclock.tasks.handle import JobHandle
     from pqclock.tasks.hooks import Failure
     from pqclock.tasks.job import Job
@@ -47,6 +48,7 @@ _HOMES = {
     "CronError": "pqclock.errors",
     "DatabaseUnreachable": "pqclock.errors",
     "Failure": "pqclock.tasks.hooks",
+    "FanOut": "pqclock.tasks.fan_out",
     "Job": "pqclock.tasks.job",
     "JobFailed": "pqclock.errors",
     "JobHandle": "pqclock.tasks.handle",
@@ -76,6 +78,7 @@ __all__ = [
     "CronError",
     "DatabaseUnreachable",
     "Failure",
+    "FanOut",
     "Job",
     "JobFailed",
     "JobHandle",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from datetime import timedelta
 
 from pqclock.rules.retention import DEFAULT, Keep
-from pqclock.store import gating, jobs, partitions, pauses, processes, rules, running, statuses
+from pqclock.store import after, gating, jobs, partitions, pauses, processes, rules, running, statuses
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
 
 SLICE = 1_000
 FORGET_PROCESS_AFTER = timedelta(minutes=1)
+FOLLOW_EVERY = 60.0
 PARTITIONS_EVERY = 3_600.0
 PARTITIONS_RETRY = 5.0
 WARN_AFTER = 12
@@ -35,8 +37,26 @@ def tidy(session: Session, *, silent_too: bool) -> bool:
     processes.sweep(session, FORGET_PROCESS_AFTER)
     gating.tidy(session, SLICE)
     reviewing = rules.review(session, slices=1)
+    after.forget(session, SLICE)
     holding = pauses.tidy(session)
     return holding or reviewing or SLICE in (len(rescued), len(expired), forgotten)
+
+
+class Followed:
+    """Looks for awaited jobs that have ended and that nobody has told of: a slice a look, and all of them each minute."""
+
+    def __init__(self) -> None:
+        self._beyond = 0
+        self._next_round = 0.0
+
+    def look(self, session: Session) -> None:
+        """Note those of the next slice, when it is time to."""
+        if time.monotonic() < self._next_round:
+            return
+        beyond = after.walk(session, self._beyond, SLICE)
+        self._beyond = beyond or 0
+        if beyond is None:
+            self._next_round = time.monotonic() + FOLLOW_EVERY
 
 
 class PartitionKeeper:

@@ -12,7 +12,7 @@ from pqclock.clock import caretaker
 from pqclock.clock.planner import Planned, Planner
 from pqclock.clock.skew import Skew
 from pqclock.loop import DatabaseClock
-from pqclock.store import gating, jobs, leadership, processes
+from pqclock.store import after, gating, jobs, leadership, processes
 from pqclock.store.database import Session
 from pqclock.store.jobs import Promotion
 
@@ -55,6 +55,8 @@ class Leader:
         self._plan_again_at: datetime | None = None
         self._replan = True
         self._release = True
+        self._resolve = True
+        self._followed = caretaker.Followed()
         self._put_off = 0
         self._woken_to: datetime | None = None
         self._gates_at: datetime | None = None
@@ -68,6 +70,9 @@ class Leader:
         if payload == "release":
             self._release = True
             return True
+        if payload == "after":
+            self._resolve = True
+            return True
         if payload == "rescue":
             self._next_tidy = 0.0
             return True
@@ -76,8 +81,11 @@ class Leader:
     def turn(self) -> float:
         """Beat, promote, plan, tidy; gives the seconds until there is something to do. Raises TermOver."""
         self._beat_if_due()
+        # Before the promotion, which makes ready those that wait for nothing more.
+        self._resolve = self._resolve and after.resolve(self._session, PROMOTE_SLICE).more
         promotion = jobs.promote(self._session, PROMOTE_SLICE, release=self._release)
-        more = self._release = promotion.promoted >= PROMOTE_SLICE
+        self._release = promotion.promoted >= PROMOTE_SLICE
+        more = self._release or self._resolve
         wakes = [promotion.next_run_at]
         if self._may_plan(promotion):
             planned = self._plan(promotion.now)
@@ -134,7 +142,7 @@ class Leader:
         if self._skew.refuses:
             raise Untrusted(f"this machine's clock is {self._skew.seconds:+.0f} s off the database's")
         # A job that ended otherwise than by a worker tells nobody.
-        self._release = True
+        self._release = self._resolve = True
         self._next_beat = time.monotonic() + BEAT_EVERY
 
     def _read_clock(self, now: datetime, sent: float, received: float) -> None:
@@ -152,6 +160,7 @@ class Leader:
         # whole length of a lease.
         watched = time.monotonic() - self._watching_since
         more = caretaker.tidy(self._session, silent_too=watched > jobs.LEASE_LENGTH.total_seconds())
+        self._followed.look(self._session)
         self._next_tidy = 0.0 if more else time.monotonic() + TIDY_EVERY
         return more
 

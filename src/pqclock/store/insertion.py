@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from pqclock.errors import ArgumentError
 
 if TYPE_CHECKING:
     from pqclock.store.jobs import NewJob
@@ -45,10 +47,10 @@ def slices(jobs: Iterable[NewJob], *, whole: bool = False) -> Iterator[list[NewJ
         yield taken
 
 
-def insertion(jobs: Iterable[NewJob], code_defaults: Defaults, now: datetime | None = None) -> dict[str, str | None]:
+def insertion(jobs: Sequence[NewJob], code_defaults: Defaults, now: datetime | None = None) -> dict[str, str | None]:
     """The parameters of the statement `jobs.insert`, for connections of every kind: texts alone."""
     numbers: dict[tuple[Any, ...], int] = {}
-    which = [numbers.setdefault(_kind_of(job), len(numbers) + 1) for job in jobs]
+    which = [numbers.setdefault(kind, len(numbers) + 1) for kind in _kinds(jobs)]
     return {
         "kinds": _encode([_kind(values) for values in numbers]),
         # They are JSON texts already.
@@ -59,8 +61,31 @@ def insertion(jobs: Iterable[NewJob], code_defaults: Defaults, now: datetime | N
     }
 
 
+def _kinds(jobs: Sequence[NewJob]) -> Iterable[tuple[Any, ...]]:
+    """What each job has in common with others: its fields, and the places in this slice of those that it waits for."""
+    if not any(job.after for job in jobs):
+        return map(_kind_of, jobs)
+    return ((*_kind_of(job), places) for job, places in zip(jobs, _places(jobs), strict=True))
+
+
+def _places(jobs: Sequence[NewJob]) -> Iterator[tuple[int, ...]]:
+    known: dict[int, int] = {}
+    for number, job in enumerate(jobs, 1):
+        places = tuple(sorted({known.get(id(other), 0) for other in job.after}))
+        if 0 in places:
+            raise ArgumentError(
+                f"task {job.task!r}: after names a job that does not come before it in the same call: pass both to "
+                f"enqueue_many as one list, that one first"
+            )
+        yield places
+        known[id(job)] = number
+
+
 def _kind(values: tuple[Any, ...]) -> dict[str, Any]:
-    return {name: _plain(name, value) for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+    kind = {name: _plain(name, value) for name, value in zip(_FIELDS, values, strict=False) if value is not None}
+    if places := values[len(_FIELDS) :]:
+        kind["options"] = {**kind.get("options", {}), **({"beside": places[0]} if places[0] else {})}
+    return kind
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -258,7 +258,9 @@ def rescue(
 
 
 def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:
-    """Promote, rescue, and look after jobs that wait for others, in the leader's place, when no leader has beaten for 10 s and nobody else does it now.
+    """Promote and rescue in the leader's place, when no leader has beaten for 10 s and nobody else does it now.
+
+    Jobs that waited for others are released as well.
 
     Gives the number of jobs made ready, None when there was no need. Only ticks need the leader.
     """

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from pqclock.address import find_address
-from pqclock.errors import ArgumentError
+from pqclock.errors import ArgumentError, UnknownTask
 from pqclock.settings import load
 from pqclock.store.callers import Rows
 from pqclock.store.database import check_schema_name
 from pqclock.store.jobs import JobResult, NewJob, parse_result
 from pqclock.store.tasks import publication
 from pqclock.tasks.connections import Connections, Place, Step
-from pqclock.tasks.declaring import BatchWords, TaskWords, checked_options
+from pqclock.tasks.declaring import BatchWords, CallWords, TaskWords, checked_options
 from pqclock.tasks.enqueueing import Enqueueing
+from pqclock.tasks.fan_out import FanOut, Split, Splitting
 from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.hooks import Hooks, Report, Surrounding
@@ -26,6 +27,7 @@ from pqclock.tasks.options import check_task_name
 from pqclock.tasks.pausing import Labels, Queues, Tasks
 from pqclock.tasks.rules import Rules
 from pqclock.tasks.schedules import Schedules
+from pqclock.tasks.sending import Parts
 from pqclock.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -155,10 +157,7 @@ class App(Inside):
         enqueueing = Enqueueing(self, jobs)
         if enqueueing.empty:
             return []
-        # Never on the caller's connection: that would hold up every other publisher until its transaction ends.
-        if conn is None and self._published < len(self._tasks):
-            self._connections.perform(self._publishing())
-        self._connections.send("jobs.insert", enqueueing, conn)
+        self._send(enqueueing, conn)
         return enqueueing.handles
 
     async def enqueue_many_async(self, jobs: Iterable[NewJob], conn: Any = None) -> list[JobHandle]:
@@ -168,10 +167,63 @@ class App(Inside):
         enqueueing = Enqueueing(self, jobs)
         if enqueueing.empty:
             return []
+        await self._send_async(enqueueing, conn)
+        return enqueueing.handles
+
+    def fan_out(
+        self, task: str | Task[..., Any], items: Iterable[Any], *, chunk: int = 1_000, arg: str = "items",
+        args: Mapping[str, Any] | None = None, then: NewJob | None = None, **options: Unpack[CallWords],
+    ) -> FanOut:  # fmt: skip
+        """Split `items` into jobs of a task, each with a list of up to `chunk` of them as its argument `arg`.
+
+        All get the other `args`, and the `options` of `Task.using`. They come in in one transaction, that of `conn` if it
+        is given, and the items are never held as a whole. The job `then`, made by `Task.job(...)`, runs when all of them
+        have succeeded. Raises UnknownTask and ArgumentError; nothing was inserted then.
+        """
+        conn = options.pop("conn", None)
+        split = Split(self._named(task), items, chunk, arg, args, then, dict(options))
+        if self.inline is not None:
+            handles = self.inline.run(list(split.jobs(0)))
+            return FanOut(0, handles, None if then is None else self.inline.run([then])[0], self)
+        splitting = Splitting(self, split, self._connections.run("after.next_id", {}, conn)[0][0])
+        if not splitting.empty:
+            self._send(splitting, conn)
+        return splitting.fan_out()
+
+    async def fan_out_async(
+        self, task: str | Task[..., Any], items: Iterable[Any], *, chunk: int = 1_000, arg: str = "items",
+        args: Mapping[str, Any] | None = None, then: NewJob | None = None, **options: Unpack[CallWords],
+    ) -> FanOut:  # fmt: skip
+        """The same, on an event loop; `conn` is then an async connection."""
+        conn = options.pop("conn", None)
+        split = Split(self._named(task), items, chunk, arg, args, then, dict(options))
+        if self.inline is not None:
+            handles = await self.inline.run_async(list(split.jobs(0)))
+            return FanOut(0, handles, None if then is None else (await self.inline.run_async([then]))[0], self)
+        rows = await self._connections.run_async("after.next_id", {}, conn)
+        splitting = Splitting(self, split, rows[0][0])
+        if not splitting.empty:
+            await self._send_async(splitting, conn)
+        return splitting.fan_out()
+
+    def _named(self, task: str | Task[..., Any]) -> Task[..., Any]:
+        name = task.name if isinstance(task, Task) else task
+        if name not in self._tasks:
+            raise UnknownTask(
+                f"fan_out: no task {name!r:.60} is registered: decorate a function with @app.task({name!r:.60})"
+            )
+        return self._tasks[name]
+
+    def _send(self, parts: Parts, conn: Any) -> None:
+        # Never on the caller's connection: that would hold up every other publisher until its transaction ends.
+        if conn is None and self._published < len(self._tasks):
+            self._connections.perform(self._publishing())
+        self._connections.send("jobs.insert", parts, conn)
+
+    async def _send_async(self, parts: Parts, conn: Any) -> None:
         if conn is None and self._published < len(self._tasks):
             await self._connections.perform_async(self._publishing())
-        await self._connections.send_async("jobs.insert", enqueueing, conn)
-        return enqueueing.handles
+        await self._connections.send_async("jobs.insert", parts, conn)
 
     def job_result(self, job_id: int) -> JobResult | None:
         """Where a job stands and what it returned; None when the database does not know it."""

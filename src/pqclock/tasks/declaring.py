@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from pqclock.rules.retry import Retry
 from pqclock.rules.unique import Unique
 from pqclock.tasks.entrance import entrance_options
+from pqclock.tasks.following import Awaitable, Parent, check_after, relation_words
 from pqclock.tasks.options import (
     TaskOptions,
     check_batch,
@@ -89,6 +90,8 @@ class CallWords(TypedDict, total=False):
     units: int | None
     timeout: str | timedelta | None
     history: str | None
+    after: Awaitable | Sequence[Awaitable] | None
+    parent: Parent | None
     conn: Any
 
 
@@ -100,6 +103,8 @@ def checked_call(what: str, signature: Signature, words: dict[str, Any]) -> tupl
     labels = check_labels(said("labels"), what)
     carried = {name: said(name) for name in ("unique", "unique_key", "throttle", "fuse", "units")}
     carries = entrance_options(what, signature, **carried) | run_words(said("timeout"), said("history"), what)
+    ids, beside = check_after(said("after"), what)
+    carries |= relation_words(ids, said("parent"), what)
     options = {
         "run_at": run_at,
         "delay": wait,
@@ -108,5 +113,6 @@ def checked_call(what: str, signature: Signature, words: dict[str, Any]) -> tupl
         "labels": None if labels is None else json.dumps(labels),
         "max_attempts": check_max_attempts(said("max_attempts"), what),
         "options": json.dumps(carries) if carries else None,
+        "after": beside,
     }
     return options, said("conn")

@@ -51,7 +51,9 @@ class Enqueueing:
 
     def _may_be_keyed(self) -> bool:
         unique = {name for name, task in self._app.tasks.items() if "unique" in task.entrance}
-        return any(job.options is not None or job.task in unique for job in self._known if isinstance(job, NewJob))
+        return any(
+            job.options is not None or job.after or job.task in unique for job in self._known if isinstance(job, NewJob)
+        )
 
     def _defaults(self, jobs: Sequence[NewJob]) -> dict[str, dict[str, Any]]:
         """What this code says of the tasks, for those that nobody has published."""

@@ -21,8 +21,11 @@ class Parts(Protocol):
     def repeatable(self) -> bool:
         """Whether it can begin anew."""
 
-    def begin(self) -> Iterator[Params]:
-        """The parameters of each part, from the first one on; there is at least one."""
+    def begin(self) -> Iterator[Params | None]:
+        """The parameters of each part, from the first one on; there is at least one.
+
+        None where those before it must have been answered before the next one can be made.
+        """
 
     def take(self, rows: Rows) -> None:
         """Note the rows of the next part; an exception undoes all of them."""
@@ -32,13 +35,14 @@ def on_own(conn: Conn, text: bytes, parts: Parts) -> None:
     """On an autocommit connection of ours: several parts make a transaction."""
     params, more = _first_two(parts)
     if not more:
-        parts.take(on_psycopg.OnConnection(conn).run(text, next(params)))
+        parts.take(on_psycopg.OnConnection(conn).run(text, _only(params)))
         return
     with conn.transaction(), conn.pipeline():
         sent = deque[on_psycopg.Sent]()
         for part in params:
-            sent.append(on_psycopg.Sent(conn, text, part))
-            if len(sent) > _AHEAD:
+            if part is not None:
+                sent.append(on_psycopg.Sent(conn, text, part))
+            while len(sent) > (_AHEAD if part is not None else 0):
                 parts.take(sent.popleft().rows())
         for answer in sent:
             parts.take(answer.rows())
@@ -48,13 +52,14 @@ async def on_own_async(conn: AsyncConn, text: bytes, parts: Parts) -> None:
     """The same on an event loop."""
     params, more = _first_two(parts)
     if not more:
-        parts.take(await on_psycopg.OnAsyncConnection(conn).run(text, next(params)))
+        parts.take(await on_psycopg.OnAsyncConnection(conn).run(text, _only(params)))
         return
     async with conn.transaction(), conn.pipeline():
         sent = deque[on_psycopg.AsyncSent]()
         for part in params:
-            sent.append(await on_psycopg.AsyncSent.of(conn, text, part))
-            if len(sent) > _AHEAD:
+            if part is not None:
+                sent.append(await on_psycopg.AsyncSent.of(conn, text, part))
+            while len(sent) > (_AHEAD if part is not None else 0):
                 parts.take(await sent.popleft().rows())
         for answer in sent:
             parts.take(await answer.rows())
@@ -64,25 +69,33 @@ def on_callers(caller: Caller, text: bytes, parts: Parts) -> None:
     """On a connection of the caller's: what is undone leaves the rest of its transaction alone."""
     params, more = _first_two(parts)
     if not more:
-        parts.take(caller.run(text, next(params)))
+        parts.take(caller.run(text, _only(params)))
         return
     with caller.block():
         for part in params:
-            parts.take(caller.run(text, part))
+            if part is not None:
+                parts.take(caller.run(text, part))
 
 
 async def on_callers_async(caller: AsyncCaller, text: bytes, parts: Parts) -> None:
     """The same on an event loop."""
     params, more = _first_two(parts)
     if not more:
-        parts.take(await caller.run(text, next(params)))
+        parts.take(await caller.run(text, _only(params)))
         return
     async with caller.block():
         for part in params:
-            parts.take(await caller.run(text, part))
+            if part is not None:
+                parts.take(await caller.run(text, part))
 
 
-def _first_two(parts: Parts) -> tuple[Iterator[Params], bool]:
+def _only(params: Iterator[Params | None]) -> Params:
+    part = next(params)
+    assert part is not None
+    return part
+
+
+def _first_two(parts: Parts) -> tuple[Iterator[Params | None], bool]:
     """The parameters of all parts, and whether there are two or more."""
     params = parts.begin()
     first = list(islice(params, 2))

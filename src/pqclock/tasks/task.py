@@ -104,6 +104,9 @@ class Task(Generic[P, R]):
         `run_at` is an aware datetime, `delay` a duration such as "5m" or a timedelta. `unique_key` is the key itself and
         no template; it is taken under the terms of the task's `unique`, else until the job is finished. `conn`, in whose
         transaction the job is inserted, is of psycopg, SQLAlchemy or Django; for `enqueue_async` an async one.
+        The job waits until all jobs in `after` have succeeded: handles or ids, and jobs that come before it in the same
+        `enqueue_many`; when one of them ends otherwise, it ends as cancelled. `parent` is a handle or an id of what it is a
+        part of.
         """
         what = f"task {self.name!r}"
         options, conn = checked_call(what, self.signature, dict(words))
