@@ -153,7 +153,7 @@ def test_a_collection_is_split(
 
 
 def test_a_whole_can_be_waited_for(database: Database, app: App, chunk: Task[..., Any], mail: Task[..., Any]) -> None:
-    whole = app.fan_out(chunk, "abcdef".split("c"), chunk=1)
+    whole = app.fan_out(chunk, ["ab", "def"], chunk=1)
     handle = mail.using(after=[whole]).enqueue()
     assert database.rows(LINKS) == [(handle.id, job.id) for job in whole.jobs]
     part = mail.using(parent=whole).enqueue()
@@ -226,7 +226,7 @@ def test_a_call_that_cannot_be_is_refused(app: App, chunk: Task[..., Any], given
 def test_the_task_has_to_be_there_and_to_take_the_items(app: App, chunk: Task[..., Any]) -> None:
     with pytest.raises(UnknownTask, match="no task 'nope' is registered"):
         app.fan_out("nope", [1])
-    with pytest.raises(TypeError, match="unexpected keyword argument 'users'|missing a required"):
+    with pytest.raises(TypeError, match="task 'chunk'"):
         app.fan_out("chunk", [1], arg="users")
     with pytest.raises(TypeError, match="has no option 'nope'"):
         app.fan_out("chunk", [1], nope=1)  # type: ignore[call-arg]
