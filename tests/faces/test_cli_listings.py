@@ -314,7 +314,7 @@ def test_job_ids_are_read_by_index(database: Any) -> None:
 
     session = database.session
     session.conn.execute("SET enable_seqscan = off")
-    params: dict[str, Any] = dict.fromkeys(("state", "queue", "task", "schedule", "label"))
+    params: dict[str, Any] = dict.fromkeys(("state", "queue", "task", "schedule", "label", "parent"))
     plan = session.conn.execute(
         b"EXPLAIN " + query("listings.job_ids", "pqclock"), params | {"before": 2**63 - 1, "limit": 51}
     ).fetchall()

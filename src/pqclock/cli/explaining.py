@@ -55,7 +55,8 @@ def lines(found: Explanation, now: datetime) -> list[str]:
 
 def _reason(reason: Reason, now: datetime) -> str:
     text = reason.text
-    if reason.jobs:
+    # Of the jobs that it waits for, the text tells where they stand.
+    if reason.jobs and reason.kind != "after":
         more = ", ..." if len(reason.jobs) > _JOBS_NAMED else ""
         text = f"{text} ({', '.join(f'job {job}' for job in reason.jobs[:_JOBS_NAMED])}{more})"
     if reason.until is not None:

@@ -7,16 +7,17 @@ from typing import Any
 
 import click
 
+from pqclock.cli.family import Family, awaiting_words, parts_words
 from pqclock.cli.job_verbs import add_verbs
 from pqclock.cli.lazy import DefaultGroup
 from pqclock.cli.moments import moment
 from pqclock.cli.options import TEXT, Asked, asking, paging
-from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
+from pqclock.cli.output import details, heading, plain, print_json, print_table, say, show, table
 from pqclock.cli.progress import progress_words
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import UnknownJob
 from pqclock.rules.job import LIVE, TERMINAL
-from pqclock.store import listings
+from pqclock.store import after, listings
 from pqclock.store.listing_rows import AttemptRow, JobRow
 
 _COLUMNS = ("id", "state", "task", "queue", "schedule", "attempt", "when", "error or progress")
@@ -36,9 +37,10 @@ add_verbs(jobs)
 @click.option("--task", type=TEXT, help="Only jobs of this task.")
 @click.option("--schedule", type=TEXT, metavar="KEY", help="Only jobs of this schedule.")
 @click.option("--label", type=TEXT, help="Only jobs with this label.")
+@click.option("--parent", type=click.IntRange(min=0), metavar="ID", help="Only the parts of this job or fan-out.")
 @paging
 @asking("database_url", "schema")
-def list_jobs(asked: Asked, limit: int, cursor: str | None, **filters: str | None) -> None:
+def list_jobs(asked: Asked, limit: int, cursor: str | None, parent: int | None, **filters: str | None) -> None:
     """List jobs, the newest first.
 
     \b
@@ -50,15 +52,18 @@ def list_jobs(asked: Asked, limit: int, cursor: str | None, **filters: str | Non
 
     before = None if cursor is None else _id(cursor)
     with connected(asked.settings) as session, listings.reading(session):
-        page = listings.jobs(session, **filters, before=before, limit=limit)
+        page = listings.jobs(session, **filters, parent=parent, before=before, limit=limit)
+        waiting = after.waiting(session, [job.id for job in page.rows if job.state == "scheduled"], 1)
         progress = listings.progress(session, [job.id for job in page.rows])
         now = listings.now(session)
     if asked.json:
         print_json("jobs", page.rows, page.next)
     elif page.rows:
-        print_table(_COLUMNS, [_row(job, progress.get(job.id), now) for job in page.rows], page.next)
+        print_table(
+            _COLUMNS, [_row(job, progress.get(job.id), waiting.get(job.id), now) for job in page.rows], page.next
+        )
     else:
-        say("no such jobs" if any(filters.values()) else "no jobs")
+        say("no such jobs" if any(filters.values()) or parent is not None else "no jobs")
 
 
 def _id(cursor: str) -> int:
@@ -69,9 +74,9 @@ def _id(cursor: str) -> int:
     return int(cursor[:20])
 
 
-def _row(job: JobRow, progress: dict[str, Any] | None, now: datetime) -> list[object]:
+def _row(job: JobRow, progress: dict[str, Any] | None, waiting: after.Awaited | None, now: datetime) -> list[object]:
     attempt, when = f"{job.attempt}/{job.max_attempts}", moment(_instant(job), now)
-    last = _first_line(job.error) or progress_words(progress)
+    last = awaiting_words(waiting) or _first_line(job.error) or progress_words(progress)
     return [job.id, job.state, job.task, job.queue, job.schedule_key, attempt, when, last]
 
 
@@ -99,20 +104,27 @@ def show_job(asked: Asked, job_id: int) -> None:
     with connected(asked.settings) as session, listings.reading(session):
         found = listings.job(session, job_id)
         progress = listings.progress(session, [job_id]).get(job_id)
+        family = Family.of(session, job_id)
         now = listings.now(session)
+    if found is None and family.whole is not None:
+        _show_fan_out(asked, family.whole, family.parts, now)
+        return
     if found is None:
         raise UnknownJob(f"the database has no job {job_id}, or not any more: see `pqclock jobs list`")
     job, attempts = found
     if asked.json:
-        print_json("jobs", [job], attempts=attempts, progress=[progress] if progress else [])
+        print_json("jobs", [job], None, attempts=attempts, progress=[progress] if progress else [], **family.as_json())
     else:
-        _show(job, attempts, progress, now)
+        _show(job, attempts, progress, family, now)
 
 
-def _show(job: JobRow, attempts: list[AttemptRow], progress: dict[str, Any] | None, now: datetime) -> None:
+def _show(
+    job: JobRow, attempts: list[AttemptRow], progress: dict[str, Any] | None, family: Family, now: datetime
+) -> None:
     instants = ("run_at", "tick", "created_at", "started_at", "finished_at")
     values = {name: getattr(job, name) for name in JobRow.__slots__}
     values["progress"] = progress_words(progress)
+    values |= family.words()
     show(details((name, moment(value, now) if name in instants else value) for name, value in values.items()))
     if not attempts:
         return
@@ -128,3 +140,17 @@ def _show(job: JobRow, attempts: list[AttemptRow], progress: dict[str, Any] | No
 
 def _why(run: AttemptRow) -> str:
     return _first_line(run.error) or run.error_type or ""
+
+
+def _show_fan_out(asked: Asked, whole: after.FanOutRow, parts: after.Progress | None, now: datetime) -> None:
+    counted = parts or after.Progress(0, 0, whole.total)
+    if asked.json:
+        print_json("jobs", [], fan_outs=[{**plain(whole), **counted._asdict()}])
+        return
+    values = {
+        "fan-out": whole.id,
+        "task": whole.task,
+        "created_at": moment(whole.created_at, now),
+        "parts": parts_words(counted),
+    }
+    show(details(values.items()))

@@ -17,7 +17,10 @@ MOST_AHEAD = 10_000
 
 @dataclass(frozen=True, slots=True)
 class LiveJob:
-    """A job that has not ended; `ahead` are the jobs before it in its lane, or in its queue where no gate is in the way."""
+    """A job that has not ended; `ahead` are the jobs before it in its lane, or in its queue where no gate is in the way.
+
+    `awaits` is for how many others it waits, and the first of them as (id, state).
+    """
 
     id: int
     state: str
@@ -39,6 +42,7 @@ class LiveJob:
     queue_note: str | None
     ahead: int
     error: str | None
+    awaits: tuple[int, tuple[tuple[int, str], ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class PauseFacts:
 class Reason:
     """What is in the way. `until` is when that ends, as far as anybody knows; `endless` says that nobody does.
 
-    `kind` is scheduled, overlap, queue, task, label, worker, published, undeclared, units, closed, fuse, probes,
+    `kind` is scheduled, after, review, overlap, queue, task, label, worker, published, undeclared, units, closed, fuse, probes,
     concurrency or rate.
     """
 
@@ -173,6 +177,8 @@ def _timing(job: LiveJob) -> Iterator[Reason]:
             "review", "its worker died while it ran, and its task wants a person to look at what it did: then run it by "
             f"`pqclock jobs run {job.id}`, or end it by `pqclock jobs discard {job.id}`", endless=True,
         )  # fmt: skip
+    elif job.awaits is not None:
+        yield _awaiting(*job.awaits)
     elif job.held:
         before = "the jobs before it have ended" if job.held_by is None else f"job {job.held_by} has ended"
         schedule = "its schedule" if job.schedule_key is None else f"the schedule {job.schedule_key}"
@@ -184,6 +190,15 @@ def _timing(job: LiveJob) -> Iterator[Reason]:
         error = (job.error or "").strip().partition("\n")[0]
         text = f"it waits for its next attempt, after {error}" if error else "it waits for its time"
         yield Reason("scheduled", text, until=job.run_at)
+
+
+def _awaiting(many: int, first: tuple[tuple[int, str], ...]) -> Reason:
+    named = ", ".join(f"job {other} ({state})" for other, state in first)
+    more = f" and {many - len(first):,} more" if many > len(first) else ""
+    have = "has" if many == 1 else "have"
+    text = f"it waits until {named}{more} {have} succeeded; it is cancelled when one of them ends otherwise"
+    text = text.replace("one of them", "that") if many == 1 else text
+    return Reason("after", text, endless=True, jobs=tuple(other for other, _ in first))
 
 
 def _pauses(job: LiveJob, pauses: list[PauseFacts]) -> Iterator[Reason]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pqclock.errors import UnknownJob
 from pqclock.rules import explaining
 from pqclock.rules.explaining import MOST_AHEAD, Explanation, GateFacts, LiveJob, PauseFacts
-from pqclock.store import listings
+from pqclock.store import after, listings
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEASE_LENGTH
 
@@ -22,6 +24,9 @@ def explain(session: Session, job_id: int) -> Explanation:
     if not found:
         return _ended(session, job_id)
     job = found[0]
+    awaited = after.waiting(session, [job_id]).get(job_id)
+    if awaited is not None:
+        job = replace(job, awaits=(awaited.many, awaited.first))
     gates = session.fetch(
         GateFacts, "explaining.gates", names=job.gates or [], units=job.units or 1, ahead=_before(job)
     )

@@ -79,11 +79,15 @@ def jobs(
     task: str | None = None,
     schedule: str | None = None,
     label: str | None = None,
+    parent: int | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> Page[JobRow]:
-    """The newest jobs first, live and finished; `before` is the id to go on below."""
-    filters = {"state": state, "queue": queue, "task": task, "schedule": schedule, "label": label}
+    """The newest jobs first, live and finished; `before` is the id to go on below, `parent` that of a job or fan-out."""
+    filters = {
+        "state": state, "queue": queue, "task": task, "schedule": schedule, "label": label,
+        "parent": None if parent is None else max(-1, min(parent, _LAST_ID)),
+    }  # fmt: skip
     bound = _LAST_ID if before is None else min(before, _LAST_ID)
     ids = [job_id for (job_id,) in session.run("listings.job_ids", before=bound, limit=limit + 1, **filters)]
     rows = session.fetch(JobRow, "listings.jobs", ids=ids[:limit])

@@ -20,6 +20,7 @@ live AS (
       AND (%(task)s::text IS NULL OR j.task = %(task)s::text)
       AND (%(label)s::text IS NULL OR %(label)s::text = ANY(j.labels))
       AND (%(schedule)s::text IS NULL OR j.schedule_id = (SELECT schedule_id FROM wanted))
+      AND (%(parent)s::bigint IS NULL OR j.parent_id = %(parent)s::bigint)
     ORDER BY j.id DESC LIMIT %(limit)s
 ),
 past AS (
@@ -30,6 +31,7 @@ past AS (
       AND (%(task)s::text IS NULL OR h.task = %(task)s::text)
       AND (%(label)s::text IS NULL OR %(label)s::text = ANY(h.labels))
       AND (%(schedule)s::text IS NULL OR h.schedule_id = (SELECT schedule_id FROM wanted))
+      AND (%(parent)s::bigint IS NULL OR h.parent_id = %(parent)s::bigint)
     ORDER BY h.id DESC LIMIT %(limit)s
 )
 SELECT id FROM live UNION ALL SELECT id FROM past ORDER BY id DESC LIMIT %(limit)s

@@ -83,11 +83,7 @@ class JobHandle:
 
 
 def pauses(timeout: str | timedelta | float | None) -> Iterator[float]:
-<<<<<<< HEAD
     """Pauses between looks, from 5 ms up to a quarter of a second; ends when the time is over, with one last look."""
-=======
-    """Seconds to pause between looks, from 5 ms up to a quarter of a second; ends when the time is over, with one last look."""
->>>>>>> 498e7bc (Wait for jobs by after=[...] and in SQL; split collections with app.fan_out)
     if isinstance(timeout, str | timedelta):
         timeout = parse_duration(timeout).total_seconds()
     deadline = None if timeout is None else time.monotonic() + timeout

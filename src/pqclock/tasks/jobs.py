@@ -46,13 +46,14 @@ class Jobs:
         task: str | None = None,
         schedule: str | None = None,
         label: str | None = None,
+        parent: int | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> Page[JobRow]:
         """The newest jobs first, live and finished; `next` of the page is the `before` of the page behind it."""
         filters = {"state": state, "queue": queue, "task": task, "schedule": schedule, "label": label}
         with self._connections.session() as session, listings.reading(session):
-            return listings.jobs(session, **filters, before=before, limit=limit)
+            return listings.jobs(session, **filters, parent=parent, before=before, limit=limit)
 
     def explain(self, job_id: int) -> Explanation:
         """Why a job is not running, and until when; for one that has ended, how. Raises UnknownJob."""

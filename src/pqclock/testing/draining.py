@@ -16,7 +16,7 @@ from pqclock import __version__
 from pqclock.errors import PqclockError
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool, parse_pools
-from pqclock.store import jobs, processes, running, schedules, tasks
+from pqclock.store import after, jobs, processes, running, schedules, tasks
 from pqclock.store.claiming import claim_gated
 from pqclock.store.database import Session
 from pqclock.store.jobs import ClaimedJob
@@ -110,6 +110,8 @@ def _claimed(
     wanted = [([name for name in sorted(app.tasks) if name not in batches], 1)]
     wanted += [([name], size) for name, size in sorted(batches.items())]
     while True:
+        while after.resolve(session, SLICE, now).more:
+            pass
         while jobs.promote(session, SLICE, now).promoted == SLICE:
             pass
         while len(jobs.expire(session, SLICE, now)) == SLICE:

@@ -14,7 +14,7 @@ from pqclock.clock.planner import Planner
 from pqclock.errors import ArgumentError, ScheduleFileError
 from pqclock.rules.durations import parse_duration
 from pqclock.schedule_files import read_paths
-from pqclock.store import jobs, leadership, processes, schedules
+from pqclock.store import after, jobs, leadership, processes, schedules
 from pqclock.store.database import Session
 from pqclock.tasks.app import App
 
@@ -48,6 +48,8 @@ class Moments:
             at = min(moment, self._plan(at))
         self._app.as_of = moment
         self._plan(moment)
+        while after.resolve(self._session, SLICE, moment).more:
+            pass
         while jobs.promote(self._session, SLICE, moment).promoted == SLICE:
             pass
         return moment
