@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from conftest import ROOT
 from pqclock import App, JobHandle, JobNotFinished, Task, Unique, UnknownJob
 from pqclock.errors import ArgumentError, UnknownTask
 from pqclock.store import insertion
@@ -229,3 +231,14 @@ def test_the_task_has_to_be_there_and_to_take_the_items(app: App, chunk: Task[..
         app.fan_out("chunk", [1], arg="users")
     with pytest.raises(TypeError, match="has no option 'nope'"):
         app.fan_out("chunk", [1], nope=1)  # type: ignore[call-arg]
+
+
+def test_the_page_runs(database: Database, app: App) -> None:
+    page = (ROOT / "docs" / "workers.md").read_text()
+    section = page.partition("\n## After other jobs\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"app": app}
+    for block in blocks:
+        exec(block, names)
+    assert names["parts"].progress() == (0, 0, 100)
+    assert database.value("SELECT count(*) FROM pqclock.job WHERE awaits") == 4
