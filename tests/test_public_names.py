@@ -20,6 +20,7 @@ NAMES = [
     "CronError",
     "DatabaseUnreachable",
     "Failure",
+    "FanOut",
     "Job",
     "JobFailed",
     "JobHandle",

@@ -167,7 +167,7 @@ def test_python_and_sql_of_the_readme_run(database: Database, monkeypatch: pytes
         for block in fences(README.read_text(), "sql"):
             database.session.conn.execute(block.encode())
         rows = database.rows("SELECT queue, count(*) FROM pqclock.jobs GROUP BY queue ORDER BY queue")
-        assert rows == [("mail", 11), ("slow", 2)]
+        assert rows == [("mail", 12), ("slow", 2)]
     finally:
         names["app"].close()
 

@@ -258,6 +258,15 @@ def test_two_that_look_at_once_release_a_job_once(database: Database) -> None:
     assert states(database)[c][0] == "ready"
 
 
+def test_a_worker_stands_in_where_no_clock_leads(database: Database) -> None:
+    a_worker(database.session)
+    (a,) = enqueue(database.session, new())
+    (b,) = enqueue(database.session, waiting_for(a))
+    end(database, "succeeded")
+    assert jobs.stand_in(database.session, 100, LATER) == 1
+    assert states(database)[b][0] == "ready"
+
+
 def test_promotion_and_run_leave_alone_what_waits(database: Database) -> None:
     (a,) = enqueue(database.session, new())
     (b,) = enqueue(database.session, waiting_for(a))

@@ -15,6 +15,7 @@ from pqclock import App, JobHandle, JobNotFinished, Task, Unique, UnknownJob
 from pqclock.errors import ArgumentError, UnknownTask
 from pqclock.store import insertion
 from pqclock.tasks.fan_out import FanOut
+from tasks.callers import ASYNC_WAYS, WAYS
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -242,3 +243,26 @@ def test_the_page_runs(database: Database, app: App) -> None:
         exec(block, names)
     assert names["parts"].progress() == (0, 0, 100)
     assert database.value("SELECT count(*) FROM pqclock.job WHERE awaits") == 4
+
+
+def test_a_fan_out_is_part_of_every_librarys_transaction(database: Database, app: App, chunk: Any, mail: Any) -> None:
+    for name, open_way in WAYS.items():
+        with open_way(database.url) as way:
+            whole = app.fan_out("chunk", range(25), chunk=1, conn=way.conn, then=mail.job())
+            behind = mail.using(after=[whole], conn=way.conn).enqueue()
+            assert len(whole.jobs) == 25, name
+            way.commit()
+        assert whole.progress() == (0, 0, 25), name
+        assert database.value("SELECT count(*) FROM pqclock.job_after WHERE job_id = %s", behind.id) == 25, name
+
+
+def test_a_fan_out_is_part_of_every_async_transaction(database: Database, app: App, chunk: Any, mail: Any) -> None:
+    async def run() -> None:
+        for name, open_way in ASYNC_WAYS.items():
+            async with open_way(database.url) as way:
+                whole = await app.fan_out_async("chunk", range(25), chunk=1, conn=way.conn, then=mail.job())
+                await way.commit()
+            assert await whole.progress_async() == (0, 0, 25), name
+        await app.close_async()
+
+    asyncio.run(run())
