@@ -480,7 +480,8 @@ BEGIN
     END IF;
     entries := ARRAY(
         SELECT ROW(
-            m.id, m.run_at, m.later OR m.options ?| ARRAY['after', 'beside'] IS TRUE, m.priority, m.max_attempts, m.queue, m.task, m.args, m.labels, x.unique_key,
+            m.id, m.run_at, m.later OR m.options ?| ARRAY['after', 'beside'] IS TRUE, m.priority, m.max_attempts, m.queue,
+            m.task, m.args, m.labels, x.unique_key,
             x.unique_until, x.key_expires_at,
             CASE WHEN m.options ? 'lenient' THEN replace(x.on_conflict, 'raise', 'skip') ELSE x.on_conflict END,
             x.replaces, x.lane, x.gates, x.units, x.fault,
