@@ -12,8 +12,8 @@ help:  ## what there is
 demo: .venv/.demo  ## watch a sample schedule on an embedded PostgreSQL (FOR=20s stops by itself)
 	@$(BIN)/pqclock demo $(if $(FOR),--for $(FOR))
 
-test: .venv/.dev  ## all tests, on an embedded PostgreSQL (PQCLOCK_TEST_SERVER=URL: on yours; ARGS=... for pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev  ## all tests, on an embedded PostgreSQL (PQCLOCK_TEST_SERVER=URL: on yours; ARGS="-n 0 ..." for pytest)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 soak: .venv/.dev  ## leaders killed under load, and what that delays (FOR=2m KILL_EVERY=5s FREEZE_EVERY= RESTART_EVERY= SCHEDULES=200 CLOCKS=3)
 	@PYTHONPATH=tests $(BIN)/python -m processes.soak $(if $(FOR),--for $(FOR)) $(if $(KILL_EVERY),--kill-every $(KILL_EVERY)) \

@@ -56,7 +56,6 @@ def test_any_other_name_is_refused(name: Any) -> None:
         ({"unique": Unique("{nobody}")}, "unique key '{nobody}' names {nobody}, but the task has no such argument"),
         ({"unique": "x"}, "unique 'x' must be a pqclock.Unique"),
         ({"units": 0}, "units 0 must be a whole number from 1"),
-        ({"after": [1]}, "the option 'after' is not supported yet"),
     ],
 )
 def test_a_wrong_option_is_named_with_the_task_and_its_value(options: dict[str, Any], message: str) -> None:
@@ -171,3 +170,8 @@ def test_the_publication_holds_what_a_database_can_hold() -> None:
 def test_a_wrong_schema_is_refused_at_once() -> None:
     with pytest.raises(SettingsError, match="is not a name for a schema"):
         App(schema='x"; DROP')
+
+
+def test_an_unknown_option_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(TypeError, match="task 'mail' has no option 'timeot': did you mean 'timeout'"):
+        registered(timeot="5m")

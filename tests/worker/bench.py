@@ -41,7 +41,9 @@ class Bench:
         thread.start()
         count = len(self._threads)
         if wait:
-            eventually(lambda: self.database.value("SELECT count(*) FROM pqclock.process") == count)
+            eventually(
+                lambda: self.database.value("SELECT count(*) FROM pqclock.process WHERE kind = 'worker'") == count
+            )
         return worker
 
     def _run(self, worker: Worker) -> None:

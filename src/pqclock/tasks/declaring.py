@@ -24,7 +24,7 @@ from pqclock.tasks.options import (
     check_retry,
     check_run_at,
     check_seconds,
-    refuse_later,
+    refuse_unknown,
     run_words,
 )
 
@@ -57,7 +57,7 @@ class BatchWords(TaskWords, total=False):
 def checked_options(what: str, words: dict[str, Any]) -> tuple[TaskOptions, dict[str, Any]]:
     """The options of a task, and what its jobs carry when they get in; raises ArgumentError and TypeError."""
     known = {*BatchWords.__annotations__, *TaskWords.__annotations__, "batch"}
-    refuse_later(what, {name: value for name, value in words.items() if name not in known})
+    refuse_unknown(what, words, known)
     said = words.get
     options = TaskOptions(
         check_queue(said("queue"), what),
@@ -97,7 +97,7 @@ class CallWords(TypedDict, total=False):
 
 def checked_call(what: str, signature: Signature, words: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """The options of a new job, and the connection; raises ArgumentError and TypeError."""
-    refuse_later(what, {name: value for name, value in words.items() if name not in CallWords.__annotations__})
+    refuse_unknown(what, words, CallWords.__annotations__)
     said = words.get
     run_at, wait = check_run_at(said("run_at"), said("delay"), what)
     labels = check_labels(said("labels"), what)

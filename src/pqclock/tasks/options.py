@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 
 from pqclock.errors import ArgumentError, DurationError
 from pqclock.rules.durations import parse_duration
@@ -17,9 +18,6 @@ MAX_LABELS = 16
 HISTORIES = ("all", "failures", "none")
 MAX_LABEL = 64
 MAX_BATCH = 10_000
-
-# Known words of the public contract whose behaviour does not exist yet: silence about them would mislead.
-NOT_YET: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +37,12 @@ class TaskOptions:
     executor: str | None = None
 
 
-def refuse_later(what: str, given: Mapping[str, object]) -> None:
-    """Raise for options that are not supported yet, or not known at all."""
+def refuse_unknown(what: str, given: Collection[str], known: Collection[str]) -> None:
+    """Raise TypeError for options that there are not, with the nearest one that there is."""
     for name in given:
-        if name in NOT_YET:
-            raise ArgumentError(f"{what}: the option {name!r} is not supported yet: leave it out")
-        raise TypeError(f"{what} has no option {name!r}")
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise TypeError(f"{what} has no option {name!r}" + (f": did you mean {near[0]!r}?" if near else ""))
 
 
 def check_task_name(name: str) -> str:
