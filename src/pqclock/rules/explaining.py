@@ -49,8 +49,8 @@ class LiveJob:
 class GateFacts:
     """How one of its gates stands.
 
-    `places` is how many may run, None where nobody counts; `due_at` when its rate allows the job, after those before
-    it in its lane, None when that is so now; `shared` tells whether several lanes wait for it.
+    `places` is how many may run, None where nobody counts; `due_at` when its rate allows the job, None when that is so
+    now; `shared` tells whether several lanes wait for it.
     """
 
     gate: str
@@ -287,8 +287,10 @@ def _rate(job: LiveJob, gate: GateFacts, name: str) -> Reason | None:
     if units > gate.rate:
         text = f"{name} lets {words} start, and the job needs {units} units: it never starts; raise the rate"
         return Reason("units", text, endless=True)
-    if gate.due_at is None:
+    due_at = gate.due_at
+    if due_at is None:
         return None
-    before = f", and {job.ahead} jobs are before it" if job.ahead else ""
-    text = f"{name} has let its {words} start{before}"
-    return Reason("rate", text, until=gate.due_at, estimate=gate.shared or job.ahead > 0)
+    text = f"{name} has let its {words} start"
+    if job.state != "ready" or not job.ahead:
+        return Reason("rate", text, until=due_at, estimate=gate.shared)
+    return Reason("rate", text, until=due_at + job.ahead * units * gate.interval, estimate=True)

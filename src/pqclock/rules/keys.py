@@ -12,7 +12,6 @@ from pqclock.errors import ArgumentError
 
 MAX_BYTES = 512
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_HOLE = re.compile(r"\{[A-Za-z_][\w.]*\}")
 _FIELD = re.compile(r"[^\s{}.:!\[\]]+(\.[^\s{}.:!\[\]]+)*")
 _RULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -32,16 +31,6 @@ def check_reference(reference: str) -> str:
             f'{reference[:60]!r} must be the name of a rule, or NAME:KEY such as "stripe:{{account}}": names are up to '
             f"100 letters, digits, '_', '.' and '-'"
         )
-    return reference
-
-
-def check_gate(reference: object) -> str:
-    """A reference to a gate with its key as it is, RULE or RULE:KEY; or ArgumentError."""
-    rule, colon, key = reference.partition(":") if isinstance(reference, str) else ("", "", "")
-    if not isinstance(reference, str) or not _RULE.fullmatch(rule) or (colon and not key):
-        raise ArgumentError(f"{reference!r:.60} names no gate: write RULE or RULE:KEY, for example stripe:acct_42")
-    if _HOLE.search(key):
-        raise ArgumentError(f"{reference[:60]!r} has a hole that nobody fills: write the key itself, as by an f-string")
     return reference
 
 

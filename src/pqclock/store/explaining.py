@@ -27,9 +27,7 @@ def explain(session: Session, job_id: int) -> Explanation:
     awaited = after.waiting(session, [job_id]).get(job_id)
     if awaited is not None:
         job = replace(job, awaits=(awaited.many, awaited.first))
-    gates = session.fetch(
-        GateFacts, "explaining.gates", names=job.gates or [], units=job.units or 1, ahead=_before(job)
-    )
+    gates = session.fetch(GateFacts, "explaining.gates", names=job.gates or [], units=job.units or 1)
     pauses = session.fetch(PauseFacts, "explaining.pauses", task=job.task, labels=job.labels)
     workers = [doing for (doing,) in session.run("explaining.workers", lease_length=LEASE_LENGTH)]
     return explaining.explain(job, gates, pauses, workers, listings.now(session))
@@ -41,8 +39,3 @@ def _ended(session: Session, job_id: int) -> Explanation:
         raise UnknownJob(f"the database has no job {job_id}, or not any more: see `pqclock jobs list`")
     job, _ = found
     return explaining.ended(job.id, job.state, job.task, job.queue, job.error)
-
-
-def _before(job: LiveJob) -> int:
-    """How many jobs start before it: those of its lane, if it is ready."""
-    return job.ahead if job.state == "ready" else 0

@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (
 WHERE j.id = %(id)s
 
 -- name: gates
--- How gates stand, also those that nobody has met; and when their rate allows so many units, after so many jobs of as many.
+-- How gates stand, also those that nobody has met; and when their rate allows so many units.
 SELECT n.name AS gate, n.kind, n.rule, n.key, r.state AS declared,
        CASE WHEN greatest(g.closed_until, g.reserved_until) IS NOT NULL
             THEN least(greatest(g.closed_until, g.reserved_until), timestamptz '9999-12-31 00:00:00Z') END AS closed_until,
@@ -46,9 +46,7 @@ FROM (SELECT u.name, split_part(u.name, ':', 1) AS kind, split_part(u.name, ':',
 LEFT JOIN {schema}.gate AS g ON g.name = n.name
 LEFT JOIN {schema}.rule AS r ON r.kind = n.kind AND r.name = n.rule
 LEFT JOIN LATERAL (
-    SELECT CASE WHEN %(ahead)s = 0 THEN coalesce(g.tat_ns, 0)
-                ELSE greatest(coalesce(g.tat_ns, 0), {schema}.to_ns(clock_timestamp())) END
-           + ((%(ahead)s + 1) * %(units)s - r.burst) * r.interval_ns AS due_ns) AS d ON true
+    SELECT coalesce(g.tat_ns, 0) + (%(units)s - r.burst) * r.interval_ns AS due_ns) AS d ON true
 LEFT JOIN LATERAL (
     SELECT f.* FROM {schema}.fuse_failure AS f WHERE f.gate_id = g.id ORDER BY f.failed_at DESC LIMIT 1) AS f ON true
 ORDER BY n.name

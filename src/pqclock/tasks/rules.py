@@ -46,9 +46,7 @@ class Rules:
             store.remove(session, rule)
 
     def list(self, kind: str | None = None) -> list[RuleRow]:
-        """All rules that are in force, of files and of the API, in the order of their names; or those of one kind."""
-        if kind not in (None, "throttle", "fuse"):
-            raise ArgumentError(f"app.rules.list({kind!r:.60}): the kinds are throttle and fuse")
+        """All rules that are in force, of files and of the API, in the order of their names."""
         found: list[RuleRow] = []
         with self._connections.session() as session:
             while page := store.rows(session, kind=kind, after=found[-1].rule if found else "", limit=_PAGE):

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import re
 from datetime import timedelta
 
-from pqclock.errors import ArgumentError, DurationError
 from pqclock.rules.durations import parse_duration
-from pqclock.rules.keys import check_gate
-
-_LONGEST = timedelta(days=36_525).total_seconds()
 
 
 class Signal(Exception):
@@ -39,34 +33,13 @@ class Cooldown(Signal):
     """Close a gate for the whole fleet, as after an answer with `Retry-After`, and run this job again then.
 
     `key` is the reference of the gate as tasks and schedules name it, such as "stripe:acct_42" or "warehouse"; every
-    throttle and fuse of that name is closed for `delay`: a duration such as "60s", or a number of seconds, as services
-    send it. What is not above zero means at once. Raises ArgumentError for what is neither.
+    throttle and fuse of that name is closed for `delay` (a duration such as "60s").
     """
 
-    def __init__(self, key: str, delay: str | float | timedelta) -> None:
-        self.key = _reference(key)
-        self.delay = _seconds(delay)
+    def __init__(self, key: str, delay: str | timedelta) -> None:
+        self.key = key
+        self.delay = parse_duration(delay)
         super().__init__(f"{key} cools down for {delay}")
-
-
-def _reference(key: str) -> str:
-    """The name of a gate, with its key as it is."""
-    try:
-        return check_gate(key)
-    except ArgumentError as error:
-        raise ArgumentError(f"Cooldown(key=...): {error}") from None
-
-
-def _seconds(delay: object) -> timedelta:
-    text = delay.strip() if isinstance(delay, str) else delay
-    if isinstance(text, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII):
-        text = float(text)
-    if isinstance(text, int | float) and not isinstance(text, bool) and not math.isnan(text):
-        return timedelta(seconds=min(max(float(text), 0.0), _LONGEST))
-    try:
-        return max(text, timedelta()) if isinstance(text, timedelta) else parse_duration(text)  # type: ignore[arg-type]
-    except DurationError as error:
-        raise ArgumentError(f"Cooldown(delay={delay!r:.60}): {error}; a number is of seconds") from None
 
 
 class Interruption(BaseException):

@@ -66,20 +66,15 @@ FROM {schema}.schedule AS s LEFT JOIN {schema}.task AS k ON k.name = s.definitio
 
 CREATE VIEW {schema}.gates AS
 SELECT g.rule, g.kind, g.key,
-       CASE WHEN r.state = 'removed' THEN 'open'
-            WHEN g.blown_until > now() THEN 'blown'
+       CASE WHEN g.blown_until > now() THEN 'blown'
             WHEN greatest(g.closed_until, g.reserved_until, g.opens_at) > now() THEN 'waiting'
             -- Until a job ends, or a rule is declared: nobody knows when.
             WHEN g.opens_at IS NULL AND EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = g.id) THEN 'waiting'
             ELSE 'open' END AS state,
        (SELECT count(*) FROM {schema}.slot AS s WHERE s.gate_id = g.id) AS running,
        (SELECT count(*) FROM {schema}.lane AS l WHERE l.gate_id = g.id) AS waiting,
-       -- Not what is to last until somebody ends it: most clients do not read 'infinity'.
-       CASE WHEN r.state IS DISTINCT FROM 'removed'
-                 AND greatest(g.closed_until, g.reserved_until, g.blown_until, g.opens_at) < 'infinity'
-            THEN nullif(greatest(g.closed_until, g.reserved_until, g.blown_until, g.opens_at, now()), now()) END AS opens_at
-FROM {schema}.gate AS g LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule
-WHERE g.kind <> 'pause';
+       nullif(greatest(g.closed_until, g.reserved_until, g.blown_until, g.opens_at, now()), now()) AS opens_at
+FROM {schema}.gate AS g WHERE g.kind <> 'pause';
 
 CREATE VIEW {schema}.queues AS
 WITH live AS (
