@@ -121,3 +121,36 @@ def test_the_same_verbs_in_python(busy: Database) -> None:
             app.gates.show("nowhere")
     finally:
         app.close()
+
+
+def test_a_gate_without_a_key_and_one_with_an_empty_key_are_a_row_each(busy: Database, listed: Command) -> None:
+    fuse(busy.session, "bank")
+    enqueue_gated(busy.session, "fuse:bank", task="pay")
+    enqueue_gated(busy.session, "fuse:bank:", task="pay")
+    claim(busy.session, now=None, tasks=["pay"])
+    busy.session.conn.execute("UPDATE pqclock.gate SET note = 'of the first' WHERE name = 'fuse:bank'")
+    busy.session.conn.execute("UPDATE pqclock.gate SET blown_until = 'infinity' WHERE name = 'fuse:bank:'")
+    rows = listed("gates", "--rule", "bank", "--json").json["gates"]
+    assert [(row["gate"], row["state"], row["note"]) for row in rows] == [
+        ("fuse:bank", "open", "of the first"),
+        ("fuse:bank:", "blown", None),
+    ]
+    assert len(listed("gates", "show", "bank", "--json").json["gates"]) == 1
+
+
+@pytest.mark.parametrize("verb", [("blow",), ("reset",), ("show",), ("cool", "60s")])
+def test_an_empty_key_is_refused(busy: Database, listed: Command, verb: tuple[str, ...]) -> None:
+    done = listed("gates", verb[0], "api:", *verb[1:])
+    assert done.code == 2
+    assert '"api:" has an empty key: write api for the gate without a key, or api:KEY' in done.err
+
+
+def test_the_view_has_no_end_for_what_is_blown_by_hand(busy: Database, listed: Command) -> None:
+    view = "SELECT state, opens_at FROM pqclock.gates WHERE rule = 'api'"
+    assert listed("gates", "blow", "api").code == 0
+    assert busy.rows(view) == [("blown", None)]
+    busy.session.conn.execute("UPDATE pqclock.rule SET state = 'removed' WHERE name = 'api'")
+    assert busy.rows(view) == [("open", None)]
+    assert listed("gates", "blow", "api", "--for", "1h").code == 1
+    busy.session.conn.execute("UPDATE pqclock.gate SET blown_until = now() + interval '1 hour' WHERE rule = 'api'")
+    assert busy.rows(view) == [("open", None)]

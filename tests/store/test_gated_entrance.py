@@ -71,6 +71,7 @@ def test_promoted_jobs_arrive_too(database: Database) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
+        ("", "throttle 'x:{a}' is filled to a key that is empty: pass a value that is not"),
         (None, "throttle 'x:{a}' needs the argument 'a', which is null: pass a value"),
         ("a\nthrottle:y", "throttle 'x:{a}' is filled with a control character"),
         ("é" * 256, "throttle 'x:{a}' is filled with 514 bytes, and 512 are the limit"),

@@ -258,7 +258,11 @@ def _rule_of(reference: str, *, whole: bool = False) -> str:
     """The text before the first colon; raises ArgumentError."""
     if not isinstance(reference, str) or not 1 <= len(reference) <= _LONGEST_REFERENCE or not reference.isprintable():
         raise ArgumentError(f"{show(reference)} names no gate: write RULE or RULE:KEY, for example stripe:acct_42")
-    rule, colon, _ = reference.partition(":")
+    rule, colon, key = reference.partition(":")
+    if rule and colon and not key:
+        raise ArgumentError(
+            f"{show(reference)} has an empty key: write {rule} for the gate without a key, or {rule}:KEY"
+        )
     if not rule or (whole and colon):
         raise ArgumentError(f"{show(reference)} names no rule: write the name alone, for example stripe")
     return rule

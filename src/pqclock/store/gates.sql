@@ -17,7 +17,7 @@ SELECT g.rule, g.kind, g.key, s.state, s.running, s.waiting,
            WHERE l.gate_id = g.id LIMIT %(most)s + 1) AS c) AS waiting_jobs,
        g.note, g.name AS gate
 FROM {schema}.gate AS g
-JOIN {schema}.gates AS s ON s.kind = g.kind AND s.rule = g.rule AND s.key = g.key
+JOIN {schema}.gate_states AS s ON s.name = g.name
 LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule
 WHERE g.kind <> 'pause' AND g.name > %(after)s::text
   AND (%(names)s::text[] IS NULL OR g.name = ANY(%(names)s::text[]))

@@ -125,6 +125,8 @@ BEGIN
             -- Names of gates are told apart by lines where they are hashed.
             IF found.filled ~ '[[:cntrl:]]' THEN
                 found.fault := 'is filled with a control character: pass a value without one';
+            ELSIF found.filled ~ '^[^:]*:$' THEN
+                found.fault := 'is filled to a key that is empty: pass a value that is not, or leave ":" and the key out';
             ELSIF octet_length(found.filled) > 512 THEN
                 found.fault := format('is filled with %s bytes, and 512 are the limit', octet_length(found.filled));
             END IF;

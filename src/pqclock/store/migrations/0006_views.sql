@@ -64,17 +64,27 @@ SELECT s.key, s.source,
        s.paused_until, s.note
 FROM {schema}.schedule AS s LEFT JOIN {schema}.task AS k ON k.name = s.definition ->> 'task';
 
-CREATE VIEW {schema}.gates AS
-SELECT g.rule, g.kind, g.key,
-       CASE WHEN g.blown_until > now() THEN 'blown'
+-- The gates by their names. Those of a rule that was removed let everything through, whatever stands in their rows.
+CREATE VIEW {schema}.gate_states AS
+SELECT g.name, g.rule, g.kind, g.key,
+       CASE WHEN r.name IS NOT NULL THEN 'open'
+            WHEN g.blown_until > now() THEN 'blown'
             WHEN greatest(g.closed_until, g.reserved_until, g.opens_at) > now() THEN 'waiting'
             -- Until a job ends, or a rule is declared: nobody knows when.
             WHEN g.opens_at IS NULL AND EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = g.id) THEN 'waiting'
             ELSE 'open' END AS state,
        (SELECT count(*) FROM {schema}.slot AS s WHERE s.gate_id = g.id) AS running,
        (SELECT count(*) FROM {schema}.lane AS l WHERE l.gate_id = g.id) AS waiting,
-       nullif(greatest(g.closed_until, g.reserved_until, g.blown_until, g.opens_at, now()), now()) AS opens_at
-FROM {schema}.gate AS g WHERE g.kind <> 'pause';
+       -- Nobody knows the end of what has none.
+       CASE WHEN r.name IS NULL
+            THEN nullif(nullif(greatest(g.closed_until, g.reserved_until, g.blown_until, g.opens_at, now()), now()), 'infinity')
+            END AS opens_at
+FROM {schema}.gate AS g
+LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule AND r.state = 'removed'
+WHERE g.kind <> 'pause';
+
+CREATE VIEW {schema}.gates AS
+SELECT s.rule, s.kind, s.key, s.state, s.running, s.waiting, s.opens_at FROM {schema}.gate_states AS s;
 
 CREATE VIEW {schema}.queues AS
 WITH live AS (
