@@ -10,7 +10,7 @@ from pqclock.cli.verdicts import Result, ok, problem, some, warning
 from pqclock.cli.zones import check_zones
 from pqclock.clock.skew import REFUSE_ABOVE
 from pqclock.errors import ArgumentError
-from pqclock.store import health, migrate
+from pqclock.store import health, listings, migrate
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEADER_SILENCE, LEASE_LENGTH
 from pqclock.store.partitions import AHEAD
@@ -155,6 +155,17 @@ def _queues(session: Session) -> Result:
     return ok(f"{sum(one.jobs for one in waiting):,} jobs ready, all for tasks and queues that are worked")
 
 
+def _schedules(session: Session) -> Result:
+    found = listings.set_aside(session)
+    if not found:
+        return ok("the clock plans all of them")
+    told = "; ".join(f"{one.key}: {one.fault}" for one in found[:_LOOKS])
+    more = f"; and {len(found) - _LOOKS} more" if len(found) > _LOOKS else ""
+    return problem(
+        f"the clock has set aside, and does not plan, {told}{more}: change them, or publish their tasks anew"
+    )
+
+
 def _works(doing: str, queue: str) -> bool:
     from pqclock.rules.pools import parse_pools
 
@@ -218,6 +229,7 @@ CHECKS: tuple[tuple[str, Callable[[Session], Result], bool], ...] = (
     ("clocks' time", _clock_times, True),
     ("workers", _workers, True),
     ("queues", _queues, True),
+    ("schedules", _schedules, True),
     ("zones", check_zones, True),
     ("old snapshots", _horizon, False),
     ("notifications", _notifications, False),

@@ -126,11 +126,16 @@ def _read(asked: Asked, paths: tuple[str, ...]) -> FileSet:
 def _plan(session: Session, set_name: str, files: FileSet) -> Planned:
     from pqclock.rules.applying import Standing, compare, renamings
     from pqclock.store import health, listings, schedules
+    from pqclock.store.fitting import unfillable
 
     wanted = {schedule.key: schedule for schedule in files.schedules}
     rows = {row.key: row for row in health.known(session, set_name, wanted)}
     own = {key: row for key, row in rows.items() if row.set_name == set_name}
     refused = [_refused(wanted[key], row, set_name) for key, row in rows.items() if key not in own and _is_taken(row)]
+    refused += [
+        Change(key, "refused", wanted[key].source, message=fault)
+        for key, fault in unfillable(session, files.schedules).items()
+    ]
     foreign = {change.key for change in refused}
     standing = {key: Standing(key, row.source, row.state, row.definition) for key, row in own.items()}
     former = renamings(files.schedules, own, rows)
@@ -250,7 +255,7 @@ def _show(found: Planned) -> None:
     refused_rules = sum(one.change == "refused" for one in found.rules)
     if refused or refused_rules:
         words = [count(number, what) for number, what in ((refused, "schedule"), (refused_rules, "rule")) if number]
-        say(f"`apply` would refuse these files: {' and '.join(words)} of somebody else's")
+        say(f"`apply` would refuse these files: {' and '.join(words)}")
 
 
 def _value(value: object) -> str:

@@ -67,7 +67,12 @@ def list_schedules(asked: Asked, state: str | None, task: str | None, limit: int
 def _row(row: ScheduleRow, last: LastTick | None, now: datetime) -> list[object]:
     zone = known_zone(row.timezone)
     ticks = (*last_columns(last, now, zone), moment(row.next_tick, now, zone))
-    return [row.key, row.state, _timing(row), row.task, row.queue, *ticks, _pause(row, now) or row.note]
+    return [row.key, row.state, _timing(row), row.task, row.queue, *ticks, _note(row, now)]
+
+
+def _note(row: ScheduleRow, now: datetime) -> str | None:
+    fault = f"set aside: {row.fault}" if row.fault else ""
+    return "; ".join(text for text in (fault, _pause(row, now) or row.note) if text) or None
 
 
 def _timing(row: ScheduleRow) -> str:

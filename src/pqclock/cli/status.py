@@ -84,6 +84,9 @@ def parts(seen: Status) -> list[RenderableType]:
     if seen.pauses:
         paused = [(one.kind, one.name, moment(one.paused_until, seen.now), one.note) for one in seen.pauses]
         shown += [heading("paused"), table(("kind", "name", "until", "note"), paused)]
+    if seen.set_aside:
+        aside = [(one.key, one.fault) for one in seen.set_aside]
+        shown += [heading("set aside by the clock"), table(("schedule", "why"), aside)]
     if seen.coming:
         shown += [
             heading("next ticks"),

@@ -15,6 +15,7 @@ from pqclock.store import rules as rule_store
 from pqclock.store import schedules as store
 from pqclock.store.changing import account, new_row, rewrite
 from pqclock.store.database import TRY_AGAIN, Session
+from pqclock.store.fitting import unfillable
 from pqclock.store.rules import KnownRule
 from pqclock.store.schedules import KnownSchedule
 
@@ -86,6 +87,7 @@ def _apply(
         keys = {key for schedule in schedules for key in (schedule.key, *schedule.was)}
         rows = {row.key: row for row in store.lock_known(session, set_name, keys)}
         _refuse_foreign(set_name, schedules, rows, rules, rule_rows)
+        _judge_fillable(session, schedules, explicit=explicit)
         own = {key: row for key, row in rows.items() if row.set_name == set_name}
         former = renamings(schedules, own, rows)
         difference = compare(schedules, {key: _standing(row) for key, row in own.items()}, former)
@@ -120,6 +122,16 @@ def _refuse_foreign(
         )
     if faults:
         raise ScheduleFileError(faults)
+
+
+def _judge_fillable(session: Session, schedules: Sequence[Schedule], *, explicit: bool) -> None:
+    """Refuse what could never be planned; at a start only warn, since newer code may be about to be published."""
+    unfit = unfillable(session, schedules)
+    sources = {schedule.key: schedule.source for schedule in schedules}
+    if unfit and explicit:
+        raise ScheduleFileError([f"{sources[key]}: error: schedule {key!r}: {fault}" for key, fault in unfit.items()])
+    for key, fault in unfit.items():
+        log.warning("schedule %s: %s", key, fault)
 
 
 def _write_rules(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from pqclock.store.database import sentence
+
 log = logging.getLogger("pqclock.clock")
 
 # How long to leave alone what somebody else holds locked: at first, and at most.
@@ -20,6 +22,8 @@ class Aside:
     def __init__(self, trouble: str) -> None:
         self._trouble = trouble
         self._broken: set[Identity] = set()
+        # Of those that were given up: what is wrong, until it is written where people look.
+        self.untold: dict[Identity, str] = {}
         self._until: dict[Identity, datetime] = {}
         self._times: dict[Identity, int] = {}
 
@@ -54,11 +58,10 @@ class Aside:
 
     def give_up(self, identity: Identity, key: str, error: Exception) -> None:
         """Leave it alone for good, and tell of it once."""
+        words = sentence(error) or type(error).__name__
         self._broken.add(identity)
-        log.error(
-            "schedule %s %s: %s: %s",
-            key, self._trouble, type(error).__name__, " ".join(str(error).split()),
-        )  # fmt: skip
+        self.untold[identity] = words
+        log.error("schedule %s %s: %s: %s", key, self._trouble, type(error).__name__, words)
 
     def release(self, identity: Identity) -> None:
         """It was written."""

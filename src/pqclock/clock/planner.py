@@ -73,6 +73,7 @@ class Planner:
         due = schedules.due(self._session, now, self._pace.schedules, self._aside.left_alone(now))
         spans = [] if due else schedules.owed(self._session, SPANS, self._spans_aside.left_alone(now))
         written = self._present(due, now) if due else self._missed(spans, now)
+        self._tell()
         earliest = schedules.earliest(self._session, self._aside.left_alone(now))
         instants = (earliest, self._aside.ends_at, self._spans_aside.ends_at)
         return Planned(
@@ -83,6 +84,17 @@ class Planner:
             first_run_at=written.first_run_at if written else None,
             plan_again_at=min((instant for instant in instants if instant is not None), default=None),
         )
+
+    def _tell(self) -> None:
+        """Write down why something was given up; what somebody holds locked is for the next step."""
+        for aside, span in ((self._aside, False), (self._spans_aside, True)):
+            for identity, fault in list(aside.untold.items()):
+                try:
+                    schedules.set_aside(self._session, identity, fault, span=span)
+                except (IN_THE_WAY, *UNWRITABLE) as error:
+                    if isinstance(error, IN_THE_WAY):
+                        continue
+                del aside.untold[identity]
 
     def _present(self, due: Sequence[DueSchedule], now: datetime) -> Insertion | None:
         """Plan and write as many schedules as a slice allows, by rows and by time: the lock does not wait for the rest."""

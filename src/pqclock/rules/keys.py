@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pqclock.errors import ArgumentError
 
@@ -71,19 +71,54 @@ def _field(template: str, match: re.Match[str]) -> str:
     return match[1]
 
 
-def unfit(template: str, args: Mapping[str, object]) -> str | None:
+def unfit(template: str, args: Mapping[str, object], reference: bool = False) -> str | None:
     """What keeps these arguments of a schedule from filling the template, as far as they are given; else None.
+
+    The key of a reference to a gate must not be empty either.
 
     An argument that is missing altogether may be a default of the task, which nobody here knows.
     """
     for field in fields_of(template):
         _, argument, *path = field.split(".")
-        if argument not in args:
-            continue
-        value: object = args[argument]
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is None or isinstance(value, Mapping | list | tuple):
-            kind = "missing or null" if value is None else "no single value"
+        if argument in args and (kind := _unfit_value(_value(args, (argument, *path)))):
             return f"names {{{field}}}, which is {kind} in these arguments"
+    if reference and ":" in template and _key_of(template, args) == "":
+        return "has a key that these arguments leave empty"
     return None
+
+
+def unknown_field(template: str, args: Mapping[str, object]) -> str | None:
+    """The first field of a template of a schedule whose argument is not among these; None when all are."""
+    return next((field for field in fields_of(template) if field.split(".")[1] not in args), None)
+
+
+def lacks(template: str, args: Mapping[str, object], prefix: str = "") -> str | None:
+    """The first field that these arguments, with the defaults of the task, cannot fill; None when they fill all.
+
+    Fields of a schedule have the prefix `args.`.
+    """
+    for field in fields_of(template):
+        if _unfit_value(_value(args, field.removeprefix(prefix).split("."))):
+            return field
+    return None
+
+
+def _unfit_value(value: object) -> str | None:
+    if value is None:
+        return "missing or null"
+    return "no single value" if isinstance(value, Mapping | list | tuple) else None
+
+
+def _value(args: Mapping[str, object], path: Iterable[str]) -> object:
+    value: object = args
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _key_of(reference: str, args: Mapping[str, object]) -> str | None:
+    """The key of a reference, filled; None where an argument is missing."""
+    key = reference.partition(":")[2]
+    if any(field.split(".")[1] not in args for field in fields_of(key)):
+        return None
+    return _PIECE.sub(lambda hole: str(_value(args, hole[1].split(".")[1:])) if hole[1] else hole[0], key)

@@ -43,6 +43,13 @@ TRY_AGAIN = (
     STATEMENT_TOO_LONG,
 )
 
+
+def sentence(error: BaseException) -> str:
+    """An error on one line; what the database says of its own code is left out."""
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return " ".join((said or str(error)).split())
+
+
 # What a server, a database or a role may have set otherwise, and our statements rely on.
 SESSION_DEFAULTS = b"""
 SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, MDY', false),

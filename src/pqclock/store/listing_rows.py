@@ -58,7 +58,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """A row of the view `schedules`."""
+    """A row of the view `schedules`; `fault` is why the clock has set it aside, until it or its task is changed."""
 
     key: str
     source: str
@@ -72,6 +72,15 @@ class ScheduleRow:
     watermark: datetime
     paused_until: datetime | None
     note: str | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A schedule that the clock has set aside, and why."""
+
+    key: str
+    fault: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +248,4 @@ class Status:
     coming: list[ComingTick]
     failures: list[Failure]
     pauses: list[PauseRow]
+    set_aside: list[SetAside]

@@ -27,6 +27,7 @@ from pqclock.store.listing_rows import (
     ProcessRow,
     QueueRow,
     ScheduleRow,
+    SetAside,
     Status,
     TaskRow,
     TickRow,
@@ -172,7 +173,13 @@ def status(session: Session, some: int = 5) -> Status:
         coming=session.fetch(ComingTick, "listings.coming", limit=some),
         failures=session.fetch(Failure, "listings.failures", limit=some),
         pauses=session.fetch(PauseRow, "listings.pauses", limit=MAX_LIMIT),
+        set_aside=set_aside(session),
     )
+
+
+def set_aside(session: Session) -> list[SetAside]:
+    """The schedules that the clock has set aside, each with its fault."""
+    return session.fetch(SetAside, "listings.set_aside", limit=MAX_LIMIT)
 
 
 def _page(rows: list[Row], limit: int, cursor: Callable[[Row], str]) -> Page[Row]:

@@ -58,8 +58,10 @@ FROM {schema}.attempt AS a WHERE a.job_id = %(job_id)s ORDER BY a.attempt, a.fin
 -- name: schedules
 -- Schedules in the order of their keys; removed ones only when they are asked for.
 SELECT v.key, v.source, v.state, v.cron, v.every, v.timezone, v.task, v.queue, v.next_tick, v.watermark,
-       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note
+       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note,
+       f.fault
 FROM {schema}.schedules AS v
+JOIN {schema}.schedule_faults AS f ON f.key = v.key
 WHERE v.key > %(after)s::text
   AND CASE WHEN %(state)s::text IS NULL THEN v.state <> 'removed' ELSE v.state = %(state)s::text END
   AND (%(task)s::text IS NULL OR v.task = %(task)s::text)
@@ -67,8 +69,13 @@ ORDER BY v.key LIMIT %(limit)s
 
 -- name: schedule
 SELECT v.key, v.source, v.state, v.cron, v.every, v.timezone, v.task, v.queue, v.next_tick, v.watermark,
-       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note
-FROM {schema}.schedules AS v WHERE v.key = %(key)s
+       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note,
+       f.fault
+FROM {schema}.schedules AS v JOIN {schema}.schedule_faults AS f ON f.key = v.key WHERE v.key = %(key)s
+
+-- name: set_aside
+-- The schedules that the clock has set aside.
+SELECT f.key, f.fault FROM {schema}.schedule_faults AS f WHERE f.fault IS NOT NULL ORDER BY f.key LIMIT %(limit)s
 
 -- name: schedule_keys
 SELECT s.key FROM {schema}.schedule AS s WHERE s.state <> 'removed' ORDER BY s.key LIMIT %(limit)s

@@ -23,6 +23,7 @@ from pqclock.rules.templates import compile_args, render
 from pqclock.store import jobs, schedules
 from pqclock.store.changing import account, find, lock, lock_one, new_row, repeated, rewrite
 from pqclock.store.database import Session
+from pqclock.store.fitting import unfillable
 from pqclock.store.jobs import Entered, NewJob
 from pqclock.store.pauses import checked_note, end_of_pause
 from pqclock.store.planning import job_options
@@ -110,6 +111,7 @@ def _put(session: Session, wanted: Mapping[str, Schedule], now: datetime | None)
     rows = {key: known[old_keys.get(key, key)] for key in wanted if old_keys.get(key, key) in known}
     _refuse_declared([row for row in rows.values() if row.state != "removed"])
     changed = {key: row for key, row in rows.items() if key in old_keys or _differs(row, wanted[key])}
+    _refuse_unfillable(session, [schedule for key, schedule in wanted.items() if key in changed or key not in rows])
     accounted = account(session, list(changed.values()), moment)
     rewrite(session, [_redefined(row, wanted[key]) for key, row in zip(changed, accounted, strict=True)], moment)
     added = [key for key in sorted(wanted) if key not in rows]
@@ -128,6 +130,12 @@ def _refuse_declared(rows: Sequence[KnownSchedule]) -> None:
     ]
     if faults:
         raise ArgumentError("\n".join(faults))
+
+
+def _refuse_unfillable(session: Session, written: Sequence[Schedule]) -> None:
+    faults = unfillable(session, written)
+    if faults:
+        raise ArgumentError("\n".join(f"schedule {show(key)}: {fault}" for key, fault in faults.items()))
 
 
 def _differs(row: KnownSchedule, schedule: Schedule) -> bool:

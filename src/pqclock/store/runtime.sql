@@ -44,7 +44,8 @@ WHERE t.schedule_id = ANY(%(ids)s::bigint[]) AND t.tick > %(now)s GROUP BY t.sch
 -- A new version of each schedule.
 UPDATE {schema}.schedule AS s
 SET key = c.key, set_name = c.set_name, source = c.source, state = c.state, definition = c.definition,
-    planned_to = c.planned_to, next_tick = c.next_tick, plan_at = c.plan_at, paused_until = c.paused_until, note = c.note, version = s.version + 1, updated_at = %(now)s
+    planned_to = c.planned_to, next_tick = c.next_tick, plan_at = c.plan_at, paused_until = c.paused_until, note = c.note,
+    fault = NULL, version = s.version + 1, updated_at = %(now)s
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS c (
     id bigint, key text, set_name text, source text, state text, definition jsonb, planned_to timestamptz,
     next_tick timestamptz, plan_at timestamptz, paused_until timestamptz, note text)

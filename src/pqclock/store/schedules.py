@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pqclock.rules.json_values import storable_text
 from pqclock.rules.overlap import Unfinished
 from pqclock.store.ahead import AHEAD
 from pqclock.store.database import Session
@@ -197,6 +198,12 @@ def database_now(session: Session, now: datetime | None = None) -> datetime:
     assert row is not None
     result: datetime = row[0]
     return result
+
+
+def set_aside(session: Session, identity: tuple[int, int], fault: str, *, span: bool = False) -> None:
+    """Note why a schedule at one version, or a span of missed ticks, is not planned."""
+    statement = "schedules.set_span_aside" if span else "schedules.set_aside"
+    session.run(statement, id=identity[0], version=identity[1], fault=storable_text(fault, 1_000))
 
 
 def lock_set(session: Session, set_name: str) -> None:

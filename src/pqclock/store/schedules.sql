@@ -86,7 +86,7 @@ free AS MATERIALIZED (
 moved AS (
     UPDATE {schema}.schedule AS s
     SET planned_to = r.planned_to, next_tick = r.next_tick, plan_at = r.plan_at,
-        unique_task = coalesce(r.unique_task, false),
+        unique_task = coalesce(r.unique_task, false), fault = NULL,
         watermark = greatest(s.watermark, least(r.planned_to, m.now, r.owed_after, (
             SELECT min(o.after) FROM {schema}.owed AS o WHERE o.schedule_id = s.id)))
     FROM free AS f, reach AS r, moment AS m
@@ -231,6 +231,14 @@ SELECT (SELECT held FROM office) AS in_office,
                                             'replaces', c.renewed))
         FROM carried AS c WHERE c.unique_key IS NOT NULL) AS keyed
 FROM (SELECT count(*) FROM told) AS t
+
+-- name: set_aside
+-- Why the clock does not plan a schedule, for those who look; as long as it is at this version.
+UPDATE {schema}.schedule AS s SET fault = %(fault)s WHERE s.id = %(id)s AND s.version = %(version)s
+
+-- name: set_span_aside
+-- The same for missed ticks.
+UPDATE {schema}.owed AS o SET fault = %(fault)s WHERE o.id = %(id)s AND %(version)s::bigint IS NOT NULL
 
 -- name: admit_ticks
 -- Of ticks whose jobs were just inserted: those that meet a unique key are left out; gives their number.

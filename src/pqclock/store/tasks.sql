@@ -19,6 +19,9 @@ WHERE (t.queue, t.priority, t.max_attempts, t.labels, t.arg_defaults, t.options,
   AND NOT {schema}.version_key(t.code_version) > {schema}.version_key(excluded.code_version)
 RETURNING t.name
 
+-- name: described
+SELECT t.name, t.arg_defaults, t.options FROM {schema}.task AS t WHERE t.name = ANY(%(names)s::text[])
+
 -- name: names
 SELECT t.name FROM {schema}.task AS t ORDER BY t.name LIMIT 10000
 

@@ -8,7 +8,7 @@ from pqclock.errors import ArgumentError
 from pqclock.rules.files.findings import show
 from pqclock.rules.files.kinds import Fault
 from pqclock.rules.files.positions import Path
-from pqclock.rules.keys import unfit
+from pqclock.rules.keys import unfit, unknown_field
 from pqclock.rules.unique import Unique
 
 
@@ -25,8 +25,14 @@ def read_gates(values: dict[str, Any]) -> list[Fault]:
             faults.append(Fault(f": {error}", ("unique",)))
     for name in ("throttle", "fuse"):
         templates += [((name, number), item) for number, item in enumerate(values.get(name) or ())]
+    args = values.get("args", {})
     for path, template in templates:
-        problem = unfit(template, values.get("args", {}))
+        problem = unfit(template, args, path[0] != "unique")
         if problem is not None:
             faults.append(Fault(f"{show(template)} {problem}", path))
+        elif (field := unknown_field(template, args)) is not None:
+            text = (
+                f"{show(template)} names {{{field}}}, which is not in args: nothing is inserted unless the task has a"
+            )
+            faults.append(Fault(f"{text} default for it", path, "warning"))
     return faults

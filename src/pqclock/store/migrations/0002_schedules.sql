@@ -17,6 +17,7 @@ CREATE TABLE {schema}.schedule (
     plan_at       timestamptz,
     paused_until  timestamptz,
     note          text,
+    fault         text,
     created_at    timestamptz NOT NULL,
     updated_at    timestamptz NOT NULL,
     CONSTRAINT one_schedule_per_key UNIQUE (key),
@@ -28,6 +29,7 @@ COMMENT ON COLUMN {schema}.schedule.next_tick IS
 COMMENT ON COLUMN {schema}.schedule.plan_at IS
     'when it is to be planned next: ahead of its next tick, or at it where it is judged; null for never';
 
+COMMENT ON COLUMN {schema}.schedule.fault IS 'why the clock has set it aside: it is not planned until it or its task is changed';
 COMMENT ON COLUMN {schema}.schedule.unique_task IS 'its task says that its jobs are unique, as far as planning has seen';
 COMMENT ON COLUMN {schema}.schedule.judged IS 'its ticks are decided on at their time, by what is unfinished then';
 
@@ -43,6 +45,7 @@ CREATE TABLE {schema}.owed (
     upto          timestamptz NOT NULL,
     noticed_at    timestamptz NOT NULL,
     definition    jsonb NOT NULL,
+    fault         text,
     CONSTRAINT owed_span_has_a_length CHECK (after < upto)
 ) WITH (fillfactor = 80);
 CREATE INDEX owed_of_schedule ON {schema}.owed (schedule_id, after);

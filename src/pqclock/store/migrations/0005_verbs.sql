@@ -605,6 +605,7 @@ BEGIN
     RETURN left_out;
 END $$;
 
+-- What is to become of the schedules of tasks that were published anew. Those that could not be planned are tried again.
 -- Has the ticks of these tasks' schedules decided on at their time from now on, where the tasks say that their jobs are
 -- unique: those inserted ahead without a key are taken back. Gives the number of schedules.
 CREATE FUNCTION {schema}.judge_from_now_on(names text[]) RETURNS bigint
@@ -615,6 +616,11 @@ DECLARE
     own_names text[];
     ids bigint[];
 BEGIN
+    UPDATE {schema}.schedule AS s SET version = s.version + 1, fault = NULL
+    WHERE s.fault IS NOT NULL AND s.definition ->> 'task' = ANY(names);
+    IF FOUND THEN
+        PERFORM pg_notify({channel}, 'clock');
+    END IF;
     own_names := ARRAY(SELECT t.name FROM {schema}.task AS t WHERE t.name = ANY(names) AND t.options ? 'unique');
     IF own_names = '{}' THEN
         RETURN 0;

@@ -46,6 +46,13 @@ CREATE VIEW {schema}.ticks AS
 SELECT s.key AS schedule_key, t.tick, t.through, t.count, t.nominal, t.outcome, t.reason, t.origin, t.job_id, t.inserted_at
 FROM {schema}.tick AS t JOIN {schema}.schedule AS s ON s.id = t.schedule_id;
 
+-- Why the clock plans a schedule, or its missed ticks, no more; null for the most part.
+CREATE VIEW {schema}.schedule_faults AS
+SELECT s.key, coalesce(s.fault, (SELECT min(o.fault) FROM {schema}.owed AS o WHERE o.schedule_id = s.id)) AS fault
+FROM {schema}.schedule AS s WHERE s.state <> 'removed'
+UNION ALL
+SELECT s.key, NULL FROM {schema}.schedule AS s WHERE s.state = 'removed';
+
 CREATE VIEW {schema}.schedules AS
 SELECT s.key, s.source,
        CASE WHEN s.state = 'active' AND s.paused_until > now() THEN 'paused' ELSE s.state END AS state,
