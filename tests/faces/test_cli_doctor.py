@@ -17,6 +17,7 @@ from pqclock.cli import zones
 from pqclock.store import health, jobs, leadership, processes, schedules
 from pqclock.store.database import Session
 from processes.pooler import Pooler
+from store.gated import claim, enqueue_gated, throttle
 
 Command = Callable[..., Any]
 Examined = Callable[..., dict[str, tuple[str, str]]]
@@ -270,3 +271,25 @@ def test_zones_are_compared_on_both_sides_of_each_change() -> None:
 def test_for_people(database: Any, command: Command) -> None:
     done = command("doctor", PQCLOCK_DATABASE_URL=database.url)
     assert done.code == 0 and "warning" in done.out and "0 problems, 2 warnings" in done.err
+
+
+def test_jobs_that_no_gate_lets_start(database: Any, examined: Examined) -> None:
+    lead(database)
+    work(database)
+    throttle(database.session, "slow", rate=3)
+    enqueue_gated(database.session, "throttle:slow:x", units=3)
+    assert examined()["gates"][0] == "ok"
+    enqueue_gated(database.session, "throttle:slow:x", units=5)
+    enqueue_gated(database.session, "throttle:slow:x", units=4)
+    enqueue_gated(database.session, "fuse:nobody:x")
+    state, message = examined()["gates"]
+    assert state == "warning"
+    assert "rules that nobody has declared, fuse.nobody: declare them" in message and "`pqclock rules put`" in message
+    assert "throttle.slow (5 units, and its rate is 3): raise the rate" in message
+    claim(database.session, now=None)
+    assert examined()["gates"] == (state, message)
+    database.session.conn.execute(
+        "INSERT INTO pqclock.rule (kind, name, source, state, updated_at, definition, failures, within, cool_down,"
+        " max_cool_down, probes) VALUES ('fuse', 'nobody', 'api', 'removed', now(), '{}', 1, '1 m', '1 m', '1 m', 1)"
+    )
+    assert "nobody" not in examined()["gates"][1]

@@ -148,3 +148,16 @@ def test_it_is_cheap_with_many_behind_one_gate(working: Database) -> None:
     found = explained(working, the_job(working))
     assert time.monotonic() - began < 1
     assert found.ahead == 10_001
+
+
+def test_others_at_the_gate_and_those_before_it_are_reckoned_with(working: Database, listed: Command) -> None:
+    throttle(working.session, "x", rate=1, per="1 hour", burst=1)
+    enqueue_gated(working.session, "throttle:x", count=10)
+    last = the_job(working)
+    found = explained(working, last)
+    now: Any = working.value("SELECT clock_timestamp()")
+    assert found.starts == "at" and abs(found.starts_at - now - 9 * HOUR) < MINUTE
+    assert len(claim(working.session, now=None).jobs) == 1
+    enqueue_gated(working.session, "throttle:x", task="call", count=2)
+    claim(working.session, now=None, tasks=["call"])
+    assert "; 9 jobs of other lanes wait for it too, and may go first" in listed("explain", str(the_job(working))).out

@@ -18,7 +18,7 @@ JOB = LiveJob(
     0, None,
 )  # fmt: skip
 GATE = GateFacts(
-    "throttle:stripe:a", "throttle", "stripe", "a", "active", None, None, 0, None, [], None, None, None, None, None, False,
+    "throttle:stripe:a", "throttle", "stripe", "a", "active", None, None, 0, None, [], None, None, None, None, None, None, 0,
     None, None, None,
 )  # fmt: skip
 RATED: dict[str, Any] = {"rate": 60, "per": MINUTE, "burst": 1, "interval": timedelta(seconds=1)}
@@ -83,12 +83,23 @@ def test_more_units_than_the_rate_never_start() -> None:
 
 
 def test_its_place_in_the_lane_counts_with_a_rate() -> None:
-    gate = replace(GATE, **RATED, due_at=NOW + MINUTE)
+    gate = replace(GATE, **RATED, due_at=NOW + MINUTE, tat=NOW + MINUTE)
     assert told(JOB, gate).estimate is False
-    assert told(JOB, replace(gate, shared=True)).estimate is True
+    crowded = told(JOB, replace(gate, others=1))
+    assert crowded.estimate is True
+    assert crowded.reasons[0].text.endswith("; 1 job of another lane waits for it too, and may go first")
+    assert "; more than 10,000 jobs of other lanes wait" in told(JOB, replace(gate, others=10_001)).reasons[0].text
     found = told(replace(JOB, ahead=30, units=2), gate)
-    assert (found.starts, found.starts_at, found.estimate) == ("at", NOW + 2 * MINUTE, True)
+    assert (found.starts, found.starts_at, found.estimate) == ("at", NOW + timedelta(seconds=121), True)
     assert (found.ahead, found.ahead_in) == (30, "lane")
+
+
+def test_those_before_it_count_where_the_gate_is_open_now() -> None:
+    gate = replace(GATE, **(RATED | {"burst": 3}), tat=NOW - MINUTE)
+    assert told(replace(JOB, ahead=2), gate).reasons == ()
+    found = told(replace(JOB, ahead=9), gate)
+    assert (found.starts, found.starts_at, found.estimate) == ("at", NOW + timedelta(seconds=7), True)
+    assert found.reasons[0].text.endswith("lets 60 in 1m start, and those before it go first")
 
 
 def test_the_latest_instant_counts() -> None:

@@ -166,6 +166,25 @@ def _schedules(session: Session) -> Result:
     )
 
 
+def _gates(session: Session) -> Result:
+    stuck = health.stuck(session)
+    undeclared = some([one.rule for one in stuck if one.rate is None])
+    over = some(
+        [f"{one.rule} ({one.units} units, and its rate is {one.rate})" for one in stuck if one.rate is not None]
+    )
+    told = []
+    if undeclared:
+        told.append(
+            f"jobs wait behind rules that nobody has declared, {undeclared}: declare them in schedule files, or by "
+            "`pqclock rules put`, or cancel the jobs"
+        )
+    if over:
+        told.append(
+            f"jobs need more units than the rate, and never start, of {over}: raise the rate, or cancel the jobs"
+        )
+    return warning("; ".join(told)) if told else ok("no job waits for a rule that would never let it start")
+
+
 def _works(doing: str, queue: str) -> bool:
     from pqclock.rules.pools import parse_pools
 
@@ -229,6 +248,7 @@ CHECKS: tuple[tuple[str, Callable[[Session], Result], bool], ...] = (
     ("clocks' time", _clock_times, True),
     ("workers", _workers, True),
     ("queues", _queues, True),
+    ("gates", _gates, True),
     ("schedules", _schedules, True),
     ("zones", check_zones, True),
     ("old snapshots", _horizon, False),

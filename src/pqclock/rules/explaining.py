@@ -42,6 +42,7 @@ class LiveJob:
     queue_note: str | None
     ahead: int
     error: str | None
+    lane: str | None = None
     awaits: tuple[int, tuple[tuple[int, str], ...]] | None = None
 
 
@@ -50,7 +51,8 @@ class GateFacts:
     """How one of its gates stands.
 
     `places` is how many may run, None where nobody counts; `due_at` when its rate allows the job, None when that is so
-    now; `shared` tells whether several lanes wait for it.
+    now, and `tat` when its next start would be due if starts came evenly; `others` are the jobs of other lanes that wait
+    for it, up to 10,001.
     """
 
     gate: str
@@ -68,7 +70,8 @@ class GateFacts:
     burst: int | None
     interval: timedelta | None
     due_at: datetime | None
-    shared: bool
+    tat: datetime | None
+    others: int
     failed_at: datetime | None
     failure: str | None
     note: str | None
@@ -243,7 +246,12 @@ def _gate(job: LiveJob, gate: GateFacts, now: datetime) -> Iterator[Reason]:
         text = f"{name} is not declared, and counts as closed: declare [{gate.kind}.{gate.rule}] and apply the files"
         yield Reason("undeclared", text, endless=True, gate=gate.gate)
         return
-    for reason in (_closed(gate, name, now), _fuse(gate, name, now), _concurrency(gate, name), _rate(job, gate, name)):
+    for reason in (
+        _closed(gate, name, now),
+        _fuse(gate, name, now),
+        _concurrency(gate, name),
+        _rate(job, gate, name, now),
+    ):
         if reason is not None:
             yield replace(reason, gate=gate.gate)
 
@@ -279,7 +287,7 @@ def _concurrency(gate: GateFacts, name: str) -> Reason | None:
     return Reason("concurrency", text, endless=True, jobs=jobs)
 
 
-def _rate(job: LiveJob, gate: GateFacts, name: str) -> Reason | None:
+def _rate(job: LiveJob, gate: GateFacts, name: str, now: datetime) -> Reason | None:
     if gate.rate is None or gate.per is None or gate.burst is None or gate.interval is None:
         return None
     units = job.units or 1
@@ -287,10 +295,21 @@ def _rate(job: LiveJob, gate: GateFacts, name: str) -> Reason | None:
     if units > gate.rate:
         text = f"{name} lets {words} start, and the job needs {units} units: it never starts; raise the rate"
         return Reason("units", text, endless=True)
-    due_at = gate.due_at
-    if due_at is None:
+    ahead = job.ahead if job.state == "ready" else 0
+    # Those before it take their part of the rate first, wherever the gate stands now.
+    due_at = max(gate.tat or now, now) + (ahead * units + units - gate.burst) * gate.interval if ahead else gate.due_at
+    if due_at is None or due_at <= now:
         return None
-    text = f"{name} has let its {words} start"
-    if job.state != "ready" or not job.ahead:
-        return Reason("rate", text, until=due_at, estimate=gate.shared)
-    return Reason("rate", text, until=due_at + job.ahead * units * gate.interval, estimate=True)
+    text = (
+        f"{name} has let its {words} start"
+        if gate.due_at
+        else f"{name} lets {words} start, and those before it go first"
+    )
+    if gate.others:
+        jobs = "1 job of another lane waits" if gate.others == 1 else f"{_number(gate.others)} jobs of other lanes wait"
+        text = f"{text}; {jobs} for it too, and may go first"
+    return Reason("rate", text, until=due_at, estimate=bool(ahead or gate.others))
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number <= MOST_AHEAD else f"more than {MOST_AHEAD:,}"

@@ -27,7 +27,8 @@ def explain(session: Session, job_id: int) -> Explanation:
     awaited = after.waiting(session, [job_id]).get(job_id)
     if awaited is not None:
         job = replace(job, awaits=(awaited.many, awaited.first))
-    gates = session.fetch(GateFacts, "explaining.gates", names=job.gates or [], units=job.units or 1)
+    asked = {"names": job.gates or [], "units": job.units or 1, "lane": job.lane, "most": MOST_AHEAD}
+    gates = session.fetch(GateFacts, "explaining.gates", **asked)
     pauses = session.fetch(PauseFacts, "explaining.pauses", task=job.task, labels=job.labels)
     workers = [doing for (doing,) in session.run("explaining.workers", lease_length=LEASE_LENGTH)]
     return explaining.explain(job, gates, pauses, workers, listings.now(session))

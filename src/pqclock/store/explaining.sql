@@ -7,7 +7,7 @@ SELECT j.id, j.state::text AS state, j.queue, j.task, j.labels, least(j.run_at, 
        j.expires_at, j.gates, j.units, j.worker_id, coalesce(j.started_at, j.claimed_at) AS running_since,
        EXISTS (SELECT FROM {schema}.task AS t WHERE t.name = j.task) AS published,
        CASE WHEN q.name IS NOT NULL THEN least(q.paused_until, timestamptz '9999-12-31 00:00:00Z') END AS queue_paused_until,
-       q.note AS queue_note, a.ahead, j.error
+       q.note AS queue_note, a.ahead, j.error, j.lane::text AS lane
 FROM {schema}.job AS j
 LEFT JOIN {schema}.queue AS q ON q.name = j.queue AND q.paused_until > clock_timestamp()
 -- A bounded walk along the index of the lane, or of the queue, to the place of the job.
@@ -38,7 +38,13 @@ SELECT n.name AS gate, n.kind, n.rule, n.key, r.state AS declared,
        ARRAY(SELECT s.job_id FROM {schema}.slot AS s WHERE s.gate_id = g.id ORDER BY s.job_id LIMIT 10) AS running_jobs,
        r.rate, r.per, r.burst, r.interval_ns / 1000 * interval '1 microsecond' AS interval,
        CASE WHEN {schema}.from_ns(d.due_ns) > clock_timestamp() THEN {schema}.from_ns(d.due_ns) END AS due_at,
-       (SELECT count(*) = 2 FROM (SELECT FROM {schema}.lane AS l WHERE l.gate_id = g.id LIMIT 2) AS c) AS shared,
+       CASE WHEN r.rate IS NOT NULL THEN {schema}.from_ns(coalesce(g.tat_ns, 0)) END AS tat,
+       -- A bounded walk over the jobs of the other lanes that wait for it.
+       (SELECT count(*) FROM (
+           SELECT FROM {schema}.lane AS l CROSS JOIN LATERAL (
+               SELECT FROM {schema}.job AS j WHERE j.lane = l.lane AND j.state = 'ready' AND j.lane IS NOT NULL
+               LIMIT %(most)s + 1) AS j
+           WHERE l.gate_id = g.id AND l.lane IS DISTINCT FROM %(lane)s::uuid LIMIT %(most)s + 1) AS c) AS others,
        f.failed_at, concat_ws(': ', f.error_type, split_part(ltrim(f.error, E' \t\r\n'), E'\n', 1)) AS failure, g.note
 FROM (SELECT u.name, split_part(u.name, ':', 1) AS kind, split_part(u.name, ':', 2) AS rule,
              substr(u.name, length(split_part(u.name, ':', 1)) + length(split_part(u.name, ':', 2)) + 3) AS key

@@ -85,6 +85,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """A rule, KIND.NAME, that keeps ready jobs for good: undeclared without a `rate`, else by the units they need."""
+
+    rule: str
+    rate: int | None
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """What keeps dead rows from being removed; None in `age` is not known."""
 
@@ -206,6 +215,11 @@ def workers(session: Session) -> list[WorkerState]:
 def waiting(session: Session) -> list[Waiting]:
     """What is ready to run, by queue and task."""
     return session.fetch(Waiting, "health.waiting", limit=MOST)
+
+
+def stuck(session: Session) -> list[Stuck]:
+    """Rules that ready jobs can never pass as they are."""
+    return session.fetch(Stuck, "health.stuck", limit=MOST)
 
 
 def holders(session: Session, older: timedelta) -> list[Holder]:

@@ -103,6 +103,22 @@ FROM (
 ) AS w
 GROUP BY w.queue, w.task ORDER BY w.queue, w.task
 
+-- name: stuck
+-- Rules whose gates ready jobs can never pass as they are: those that nobody has declared, and rates below the units that
+-- some jobs need; some of them, where there is very much.
+WITH behind AS MATERIALIZED (
+    (SELECT l.gates, l.units FROM {schema}.lane AS l LIMIT %(limit)s)
+    UNION
+    (SELECT a.gates, a.units FROM {schema}.arrival AS a LIMIT %(limit)s)
+)
+SELECT DISTINCT ON (g.kind, g.name) g.kind || '.' || g.name AS rule, r.rate, b.units
+FROM behind AS b
+CROSS JOIN LATERAL (
+    SELECT split_part(u.gate, ':', 1) AS kind, split_part(u.gate, ':', 2) AS name FROM unnest(b.gates) AS u (gate)) AS g
+LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.name
+WHERE g.kind <> 'pause' AND (r.name IS NULL OR (r.state = 'active' AND r.rate < b.units))
+ORDER BY g.kind, g.name, b.units DESC
+
 -- name: holders
 -- What keeps dead rows from being removed, when it is old: transactions, prepared ones, and slots that nobody reads.
 SELECT kind, name, age FROM (
