@@ -154,3 +154,16 @@ def test_the_view_has_no_end_for_what_is_blown_by_hand(busy: Database, listed: C
     assert listed("gates", "blow", "api", "--for", "1h").code == 1
     busy.session.conn.execute("UPDATE pqclock.gate SET blown_until = now() + interval '1 hour' WHERE rule = 'api'")
     assert busy.rows(view) == [("open", None)]
+
+
+@pytest.mark.parametrize("prefix", ["", "throttle:", "throttle."])
+def test_a_gate_is_also_named_as_listings_and_rules_name_it(busy: Database, listed: Command, prefix: str) -> None:
+    assert [row["gate"] for row in listed("gates", "show", f"{prefix}stripe:acct_42", "--json").json["gates"]] == [
+        "throttle:stripe:acct_42"
+    ]
+    assert listed("gates", "cool", f"{prefix}stripe:acct_42", "1m").code == 0
+    assert listed("gates", "reset", f"{prefix}stripe:acct_42").err == "throttle:stripe:acct_42: reset\n"
+    assert len(listed("gates", "--rule", f"{prefix}stripe", "--json").json["gates"]) == 1
+    assert "is a throttle and no fuse" in listed("gates", "blow", f"{prefix}stripe").err
+    assert listed("gates", "blow", "fuse:api").err == "fuse:api: blown until `pqclock gates reset`\n"
+    assert listed("gates", "show", "fuse.stripe").code == 1

@@ -65,6 +65,12 @@ def test_other_references_are_refused(reference: str) -> None:
         check_reference(reference)
 
 
+@pytest.mark.parametrize("reference", ["throttle.api:{k}", "throttle:api:{k}", "fuse:bank", "fuse.bank"])
+def test_a_reference_names_no_kind(reference: str) -> None:
+    with pytest.raises(ArgumentError, match=r"begins with the kind of a rule: write its name alone, '(api|bank)"):
+        check_reference(reference)
+
+
 def test_in_files_arguments_are_named_with_args() -> None:
     assert check_file_template("report:{args.day}") == "report:{args.day}"
     assert check_file_reference("stripe:{args.customer.id}") == "stripe:{args.customer.id}"

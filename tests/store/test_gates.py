@@ -10,6 +10,7 @@ import pytest
 
 from pqclock.errors import ArgumentError, UnknownGate
 from pqclock.store import gates, listings
+from pqclock.store.gate_rows import GateRow
 from store.gated import claim, end, enqueue_gated, fuse, throttle
 from store.samples import HOUR, MINUTE
 
@@ -23,7 +24,7 @@ def time(database: Database) -> Any:
     return database.value("SELECT clock_timestamp()")
 
 
-def row(database: Database, name: str) -> gates.GateRow:
+def row(database: Database, name: str) -> GateRow:
     with listings.reading(database.session):
         (found,) = gates.named(database.session, [name])
     return found

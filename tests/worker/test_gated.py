@@ -104,6 +104,39 @@ def test_a_cooldown_of_a_key_that_the_job_does_not_pass_closes_it_too(bench: Ben
     assert bench.database.value("SELECT count(*) FROM pqclock.gate WHERE closed_until > now()") == 1
 
 
+def test_a_cooldown_of_what_nobody_declared_is_warned_of(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    @bench.app.task("t")
+    def handler(key: str, delay: int) -> None:
+        raise Cooldown(key, delay)
+
+    throttle(bench.database.session, "stripe", concurrency=1)
+    nobody = bench.put("t", '{"key": "strip:a", "delay": 3600}')
+    known = bench.put("t", '{"key": "stripe:a", "delay": 3600}')
+    bench.start("*:1")
+    bench.comes_to(nobody, "scheduled")
+    bench.comes_to(known, "scheduled")
+    eventually(lambda: "raised Cooldown" in caplog.text)
+    assert f"job {nobody} raised Cooldown('strip:a'), but no throttle or fuse of that name is declared" in caplog.text
+    assert caplog.text.count("raised Cooldown") == 1
+
+
+def test_a_cooldown_of_nothing_closes_nothing(bench: Bench) -> None:
+    told = []
+
+    @bench.app.task("t")
+    def handler() -> None:
+        told.append(1)
+        if len(told) == 1:
+            raise Cooldown("stripe:a", "0")
+
+    throttle(bench.database.session, "stripe", concurrency=1)
+    enqueue_gated(bench.database.session, "throttle:stripe:a", task="t")
+    bench.start("*:1")
+    eventually(lambda: bench.database.value(LIVE) == 0)
+    assert len(told) == 2
+    assert bench.database.value("SELECT count(*) FROM pqclock.gate WHERE closed_until IS NOT NULL") == 0
+
+
 def test_a_stop_gives_places_back(bench: Bench) -> None:
     @bench.app.task("t")
     def handler() -> None:

@@ -15,7 +15,7 @@ from pqclock.cli.replaying import replay
 from pqclock.cli.root import EXIT_CODES
 from pqclock.store import gates as store
 from pqclock.store import listings
-from pqclock.store.gates import GateRow, LaneRow, RuleTerms, Shown, SlotRow
+from pqclock.store.gate_rows import GateRow, LaneRow, RuleTerms, Shown, SlotRow
 
 _COLUMNS = ("gate", "kind", "state", "tokens", "running", "lanes", "jobs", "opens", "blown until", "note")
 

@@ -16,7 +16,7 @@ from pqclock.rules.durations import format_duration
 
 if TYPE_CHECKING:
     from pqclock.store.database import Session
-    from pqclock.store.gates import GateRow
+    from pqclock.store.gate_rows import GateRow
 
 _SHOWN = 5
 

@@ -13,6 +13,9 @@ from pqclock.errors import ArgumentError
 MAX_BYTES = 512
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _FIELD = re.compile(r"[^\s{}.:!\[\]]+(\.[^\s{}.:!\[\]]+)*")
+# How people write that they mean the gate of one kind: as listings name it, or as rules are named.
+_KIND = re.compile(r"(throttle|fuse)[.:](?=.)", re.ASCII)
+_HOLE = re.compile(r"\{[A-Za-z_][\w.]*\}", re.ASCII)
 _RULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
@@ -25,13 +28,43 @@ def check_template(template: str) -> str:
 def check_reference(reference: str) -> str:
     """A reference to a gate, RULE or RULE:KEY where KEY is a template; or ArgumentError."""
     fields_of(reference)
+    kind, rest = split_kind(reference)
+    if kind is not None:
+        raise ArgumentError(
+            f"{reference[:60]!r} begins with the kind of a rule: write its name alone, {rest[:60]!r}, under {kind}"
+        )
+    _check_shape(reference)
+    return reference
+
+
+def check_gate(reference: object) -> str:
+    """The reference of one gate, RULE or RULE:KEY with the key itself; a kind before it is left out. Or ArgumentError."""
+    if not isinstance(reference, str) or not reference or not reference.isprintable():
+        raise ArgumentError(f"{reference!r:.60} must be a printable text that is not empty")
+    if len(reference.encode()) > MAX_BYTES:
+        raise ArgumentError(
+            f"{reference[:40]!r} ... must have at most {MAX_BYTES} bytes, not {len(reference.encode())}"
+        )
+    reference = split_kind(reference)[1]
+    if hole := _HOLE.search(reference):
+        raise ArgumentError(f"{reference[:60]!r} has {hole[0][:60]} in it: fill it in, as an f-string does")
+    _check_shape(reference)
+    return reference
+
+
+def split_kind(reference: str) -> tuple[str | None, str]:
+    """The kind that somebody wrote before a reference, if any, and the reference: `fuse:bank:a`, `throttle.stripe`."""
+    match = _KIND.match(reference)
+    return (match[1], reference[match.end() :]) if match else (None, reference)
+
+
+def _check_shape(reference: str) -> None:
     rule, colon, key = reference.partition(":")
     if not _RULE.fullmatch(rule) or (colon and not key):
         raise ArgumentError(
             f'{reference[:60]!r} must be the name of a rule, or NAME:KEY such as "stripe:{{account}}": names are up to '
             f"100 letters, digits, '_', '.' and '-'"
         )
-    return reference
 
 
 def check_file_template(template: str) -> str:

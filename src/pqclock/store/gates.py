@@ -1,20 +1,21 @@
 """Gates for people: how they stand, who is in them and behind them; and blown, reset and cooled by hand.
 
 A gate is named by its reference, as jobs write it: `RULE`, or `RULE:KEY`. A throttle and a fuse of the same name are two
-gates with one reference.
+gates with one reference; with its kind before it, `fuse:RULE:KEY` or `fuse.RULE:KEY`, it is that one alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pqclock.errors import ArgumentError, UnknownGate
 from pqclock.rules.files.findings import hint, show
+from pqclock.rules.keys import split_kind
 from pqclock.store.changing import ENDLESS
 from pqclock.store.database import Session
+from pqclock.store.gate_rows import FailureRow, GateRow, LaneRow, RuleTerms, Shown, SlotRow
 from pqclock.store.listing_rows import Page
 from pqclock.store.pauses import checked_note, end_of_pause
 from pqclock.store.schedules import database_now
@@ -35,98 +36,6 @@ _AT_ONCE = 500
 _LONGEST_REFERENCE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class GateRow:
-    """A row of the view `gates`, and how the gate stands in its rule's terms.
-
-    `standing` is the state, or `half open`, `undeclared` or `removed`. `waiting` counts lanes, `waiting_jobs` the jobs
-    in them, one more than the bound where there are more.
-    """
-
-    rule: str
-    kind: str
-    key: str
-    state: str
-    running: int
-    waiting: int
-    opens_at: datetime | None
-    standing: str
-    tokens: int | None
-    burst: int | None
-    rate: int | None
-    per: timedelta | None
-    concurrency: int | None
-    probes: int | None
-    closed_until: datetime | None
-    blown_until: datetime | None
-    waiting_jobs: int
-    note: str | None
-    gate: str
-
-
-@dataclass(frozen=True, slots=True)
-class RuleTerms:
-    """A rule as it was declared."""
-
-    kind: str
-    rule: str
-    state: str
-    source: str
-    version: int
-    definition: Any
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRow:
-    """A running job that has a place at a gate."""
-
-    kind: str
-    job_id: int
-    task: str | None
-    queue: str | None
-    worker_id: int | None
-    host: str | None
-    pid: int | None
-    since: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class LaneRow:
-    """A lane that waits for a gate, with its first job; `jobs` counts up to a bound and one."""
-
-    kind: str
-    queue: str
-    task: str
-    units: int
-    gates: list[str]
-    priority: int
-    job_id: int | None
-    run_at: datetime | None
-    jobs: int
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRow:
-    """A failure that a fuse has seen; `counts` tells whether that is forgotten."""
-
-    failed_at: datetime
-    job_id: int
-    error_type: str | None
-    error: str | None
-    counts: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """The gates of one reference."""
-
-    gates: list[GateRow]
-    terms: list[RuleTerms]
-    slots: list[SlotRow]
-    lanes: list[LaneRow]
-    failures: list[FailureRow]
-
-
 def listing(
     session: Session,
     *,
@@ -138,6 +47,9 @@ def listing(
     limit: int = 50,
 ) -> Page[GateRow]:
     """The gates that jobs have met, by name (`KIND:RULE:KEY`); `prefix` is how their keys begin."""
+    if rule is not None:
+        said, rule = split_kind(rule)
+        kind = kind or said
     filters = {"rule": rule, "kind": kind, "state": state, "prefix": prefix, "names": None}
     rows = session.fetch(GateRow, "gates.list", after=after, limit=limit + 1, most=MOST_LISTED, **filters)
     shown = rows[:limit]
@@ -154,13 +66,14 @@ def named(session: Session, names: Sequence[str]) -> list[GateRow]:
 
 def one(session: Session, reference: str) -> Shown:
     """The gates of a reference with what they hold back; raises UnknownGate when there is neither gate nor rule."""
+    kinds, reference = _kinds_of(reference)
     rule = _rule_of(reference)
-    names = _names(reference)
+    names = [f"{kind}:{reference}" for kind in kinds]
     nothing = dict.fromkeys(("rule", "kind", "state", "prefix"))
     rows = session.fetch(GateRow, "gates.list", names=names, after="", limit=2, most=MOST_SHOWN, **nothing)
-    terms = session.fetch(RuleTerms, "gates.terms", rule=rule)
+    terms = [row for row in session.fetch(RuleTerms, "gates.terms", rule=rule) if row.kind in kinds]
     if not rows and not terms:
-        raise _unknown(session, rule, KINDS)
+        raise _unknown(session, rule, kinds)
     return Shown(
         rows,
         terms,
@@ -184,8 +97,11 @@ def blow(
     With `all_keys` the reference is a rule, and all gates are blown that it has by now. Raises UnknownGate for a fuse
     that is not declared.
     """
+    kinds, reference = _kinds_of(reference)
     what, rule = f"gate {show(reference)}", _rule_of(reference, whole=all_keys)
     note = checked_note(what, note)
+    if "fuse" not in kinds:
+        raise _unknown(session, rule, ("fuse",))
     _declared(session, rule, ("fuse",))
     moment = database_now(session, now)
     end = None if until is None else end_of_pause(what, until, moment)
@@ -201,10 +117,11 @@ def reset(session: Session, reference: str, *, all_keys: bool = False, now: date
 
     What a throttle has let through still counts. Raises UnknownGate when there is neither gate nor rule.
     """
+    kinds, reference = _kinds_of(reference)
     rule = _rule_of(reference, whole=all_keys)
-    ids = _find(session, _names(reference), rule if all_keys else None, KINDS)
+    ids = _find(session, [f"{kind}:{reference}" for kind in kinds], rule if all_keys else None, kinds)
     if not ids:
-        _declared(session, rule, KINDS)
+        _declared(session, rule, kinds)
     return _changed(session, "gates.reset", ids, now, now=now)
 
 
@@ -219,6 +136,7 @@ def cool(
 
     One that is closed for longer stays so. Raises UnknownGate when no rule of that name is declared.
     """
+    reference = _kinds_of(reference)[1]
     what, rule = f"gate {show(reference)}", _rule_of(reference)
     note = checked_note(what, note)
     _declared(session, rule, KINDS)
@@ -227,8 +145,13 @@ def cool(
         end = end_of_pause(what, until, database_now(session, now))
         row = session.run("gates.cool", reference=reference, until=None if end == ENDLESS else end).fetchone()
         if note is not None:
-            session.run("gates.note", names=_names(reference), note=note)
+            session.run("gates.note", names=[f"{kind}:{reference}" for kind in KINDS], note=note)
     return int(row[0]) if row else 0
+
+
+def undeclared(session: Session, names: Collection[str]) -> set[str]:
+    """Of these names of rules, those that no throttle or fuse in force has."""
+    return {name for (name,) in session.run("gates.undeclared", names=sorted(names))}
 
 
 def _changed(
@@ -250,8 +173,10 @@ def _find(session: Session, names: list[str], rule: str | None, kinds: Sequence[
     return [gate for (gate,) in session.run("gates.find", names=names, rule=rule, kinds=list(kinds))]
 
 
-def _names(reference: str) -> list[str]:
-    return [f"{kind}:{reference}" for kind in KINDS]
+def _kinds_of(reference: str) -> tuple[Sequence[str], str]:
+    """The kinds that a reference is meant for, and the reference without them: also as listings and rules name it."""
+    kind, rest = split_kind(reference) if isinstance(reference, str) else (None, reference)
+    return (KINDS if kind is None else (kind,)), rest
 
 
 def _rule_of(reference: str, *, whole: bool = False) -> str:

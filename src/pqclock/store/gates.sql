@@ -37,6 +37,11 @@ FROM {schema}.rule AS r WHERE r.name = %(rule)s ORDER BY r.kind DESC
 -- name: declared
 SELECT r.kind, r.name FROM {schema}.rule AS r WHERE r.state = 'active' ORDER BY r.name LIMIT 10000
 
+-- name: undeclared
+-- Of these names, those that no rule in force has.
+SELECT u.name FROM unnest(%(names)s::text[]) AS u (name)
+WHERE NOT EXISTS (SELECT FROM {schema}.rule AS r WHERE r.name = u.name AND r.state = 'active')
+
 -- name: slots
 -- Which jobs have the places of gates, the longest first.
 SELECT g.kind, s.job_id, j.task, j.queue, j.worker_id, p.host, p.pid, coalesce(j.started_at, j.claimed_at) AS since

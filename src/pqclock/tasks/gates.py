@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pqclock.rules.durations import parse_duration
 from pqclock.store import gates, listings
-from pqclock.store.gates import GateRow, Shown
+from pqclock.store.gate_rows import GateRow, Shown
 from pqclock.store.listing_rows import Page
 from pqclock.tasks.replaying import Replays
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
-from pqclock.rules.durations import parse_duration
+from pqclock.errors import ArgumentError, DurationError
+from pqclock.rules.durations import format_duration, parse_duration
+from pqclock.rules.keys import check_gate
+
+_SECONDS = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 
 
 class Signal(Exception):
@@ -33,13 +38,34 @@ class Cooldown(Signal):
     """Close a gate for the whole fleet, as after an answer with `Retry-After`, and run this job again then.
 
     `key` is the reference of the gate as tasks and schedules name it, such as "stripe:acct_42" or "warehouse"; every
-    throttle and fuse of that name is closed for `delay` (a duration such as "60s").
+    throttle and fuse of that name is closed for `delay`: a duration such as "60s", or seconds, as a number or as the text
+    of a `Retry-After`. Zero or less closes nothing, and the job runs again at once.
     """
 
-    def __init__(self, key: str, delay: str | timedelta) -> None:
-        self.key = key
-        self.delay = parse_duration(delay)
-        super().__init__(f"{key} cools down for {delay}")
+    def __init__(self, key: str, delay: str | float | timedelta) -> None:
+        try:
+            self.key = check_gate(key)
+        except ArgumentError as error:
+            raise ArgumentError(f"Cooldown: key {error}") from None
+        self.delay = _cooling(delay)
+        super().__init__(f"{self.key} cools down for {format_duration(self.delay)}")
+
+
+def _cooling(delay: object) -> timedelta:
+    """The length of a cooldown, at least zero; raises ArgumentError."""
+    try:
+        if isinstance(delay, str) and _SECONDS.fullmatch(delay.strip()):
+            delay = float(delay)
+        if isinstance(delay, int | float) and not isinstance(delay, bool):
+            delay = timedelta(seconds=delay)
+        if isinstance(delay, timedelta):
+            return parse_duration(max(delay, timedelta()))
+        return parse_duration(delay)  # type: ignore[arg-type]
+    except (ArgumentError, DurationError, OverflowError, ValueError):
+        raise ArgumentError(
+            f"Cooldown: delay {delay!r:.60} must be seconds, such as 30 or 2.5, or a duration such as '60s', of at most "
+            f"100 years"
+        ) from None
 
 
 class Interruption(BaseException):

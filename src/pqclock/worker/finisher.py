@@ -12,7 +12,7 @@ from enum import Enum
 
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
-from pqclock.store import jobs, running
+from pqclock.store import gates, jobs, running
 from pqclock.store.database import CONNECTION_LOST, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.held import Held
@@ -177,6 +177,21 @@ class Finisher:
         settled = {(outcome.job_id, outcome.lease) for outcome in outcomes}
         self._batch = [o for o in self._batch if (o.job_id, o.lease) not in settled]
         self._held.settle(outcomes)
+        self._warn_of_cools([outcome for outcome in outcomes if outcome.cools and outcome.job_id in accepted])
+
+    def _warn_of_cools(self, outcomes: Sequence[Outcome]) -> None:
+        """Nothing is closed by a cooldown of what nobody has declared."""
+        if not outcomes:
+            return
+        undeclared = gates.undeclared(
+            self._opened(), {outcome.cools.partition(":")[0] for outcome in outcomes if outcome.cools}
+        )
+        for outcome in outcomes:
+            if outcome.cools and outcome.cools.partition(":")[0] in undeclared:
+                log.warning(
+                    "job %s raised Cooldown(%r), but no throttle or fuse of that name is declared: nothing was closed",
+                    outcome.job_id, outcome.cools, extra={"job_id": outcome.job_id},
+                )  # fmt: skip
 
     def _note_starts(self) -> None:
         late = [(holding, holding.began) for holding in self._held.unnoted(NOTE_START_AFTER)]

@@ -77,7 +77,7 @@ def _obeyed(run: Run, error: BaseException) -> Outcome | None:
         seconds = error.delay.total_seconds()
         return _ended(
             run, "scheduled", "snoozed", charged=False, delay=seconds, error=storable_text(str(error), ERROR_LIMIT),
-            cools=storable_text(str(error.key), 512), cools_for=seconds,
+            cools=storable_text(str(error.key), 512) if seconds > 0 else None, cools_for=seconds,
         )  # fmt: skip
     return None
 
