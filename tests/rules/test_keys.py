@@ -90,7 +90,7 @@ def test_arguments_that_cannot_fill_a_template_are_told_as_far_as_they_are_known
     ("terms", "message"),
     [
         ({"key": "{"}, "without a partner"),
-        ({"key": "a", "until": "soon"}, "'soon' is not a duration"),
+        ({"key": "a", "until": "soon"}, "must be started, finished, or a duration"),
         ({"key": "a", "until": "10ms"}, "a second at least"),
         ({"key": "a", "on_conflict": "drop"}, "choose one of skip, replace, raise"),
         ({"key": "a", "on_conflict": "replace", "replace": ["task"]}, "must be a list of args"),

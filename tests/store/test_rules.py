@@ -13,7 +13,7 @@ from pqclock.errors import ArgumentError, ScheduleFileError, UnknownRule
 from pqclock.rules.files import rule_from_fields
 from pqclock.rules.rule import Rule
 from pqclock.rules.throttles import Throttle
-from pqclock.store import rules
+from pqclock.store import gates, rules
 from pqclock.store.listening import hear, listen
 from store.deadlines import eventually
 from store.gated import claim, enqueue_gated
@@ -215,6 +215,18 @@ def test_a_fuse_that_is_changed_stays_as_it_is(database: Database) -> None:
     assert claim(database.session).jobs == []
     put(database, "fuse.stripe", failures=1, within="1m", cool_down="1m")
     assert database.rows("SELECT blown_until, epoch, opens_at FROM pqclock.gate") == [(NOW + HOUR, 4, NOW + HOUR)]
+
+
+def test_a_rule_that_is_declared_anew_begins_with_whole_gates(database: Database) -> None:
+    terms = {"failures": 1, "within": "1m", "cool_down": "1h"}
+    put(database, "fuse.stripe", **terms)
+    enqueue_gated(database.session, "fuse:stripe:a", count=2)
+    gates.blow(database.session, "stripe:a", note="by hand", now=NOW)
+    assert claim(database.session).jobs == []
+    rules.remove(database.session, "fuse.stripe", NOW)
+    put(database, "fuse.stripe", **terms)
+    assert database.rows("SELECT blown_until, note, epoch FROM pqclock.gate") == [(None, None, 2)]
+    assert len(claim(database.session, now=NOW + SECOND).jobs) == 2
 
 
 def test_a_change_waits_for_the_claims_that_are_under_way(database: Database) -> None:

@@ -262,3 +262,45 @@ def test_sql_has_unique_keys_too(database: Database) -> None:
         database.value(call, "drop", None)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"throttle 'x:\{y\}' needs the argument 'y'"):
         database.value("SELECT pqclock.enqueue('mail', throttle => ARRAY['x:{y}'])")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("''", "task name '' cannot be used: write up to 200 letters"),
+        ("NULL", "task name NULL cannot be used"),
+        ("'mail', throttle => '{a b}'", "task 'mail': throttle 'a b' must be the name of a rule, or NAME:KEY such as"),
+        ("'mail', fuse => '{x:}'", "fuse 'x:' must be the name of a rule"),
+        ("'mail', fuse => '{NULL}'", "fuse NULL must be a printable text"),
+        ("'mail', throttle => '{throttle.api}'", "throttle 'throttle.api' begins with the kind of a rule"),
+        (
+            "'mail', unique_key => 'a', unique_until => '0 s'",
+            "unique_until '0 s' must be started, finished, or an interval",
+        ),
+        ("'mail', unique_key => 'a', unique_until => 'bogus'", "unique_until 'bogus' must be started, finished, or an"),
+        ("'mail', unique_key => E'a\\n'", "must be a printable text of 1 to 512 bytes"),
+        ("'mail', unique_key => ''", "must have 1 to 512 bytes"),
+        (
+            "'mail', on_conflict => 'raise'",
+            "on_conflict says something of a unique key, and there is none: give unique_key",
+        ),
+        ("'mail', unique_until => '1 h'", "unique_until says something of a unique key, and there is none"),
+        ("'mail', delay => '-1 s'", "delay '-00:00:01' must not be negative"),
+        ("'mail', units => 0", "units 0 must be a whole number from 1 to 1000000"),
+    ],
+)
+def test_sql_refuses_what_python_refuses(database: Database, call: str, message: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+        database.session.conn.execute(f"SELECT pqclock.enqueue({call})".encode())
+    said = caught.value.diag.message_primary or ""
+    assert message in said and "\n" not in said
+    assert database.value("SELECT count(*) FROM pqclock.job") == 0
+
+
+def test_terms_of_a_call_in_sql_change_those_of_a_unique_task(database: Database) -> None:
+    database.session.conn.execute(
+        """INSERT INTO pqclock.task (name, arg_defaults, options, code_version, published_at)
+           VALUES ('mail', '{}', '{"unique": {"key": "a"}}', '1', now())"""
+    )
+    for until in ("1h30m", "1 hour", "started"):
+        assert database.value("SELECT pqclock.enqueue('mail', unique_until => %s, on_conflict => 'skip')", until)

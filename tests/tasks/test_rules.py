@@ -45,3 +45,9 @@ def test_many_are_put_together_or_not_at_all(app: App) -> None:
         'rule "throttle.a": r', 'rule "b": the rule "', "rules[2] must be a m", 'rule "throttle.custo',
     ]  # fmt: skip
     assert len(app.rules.list()) == 3
+
+
+def test_a_kind_that_is_not_known_is_no_empty_list(app: App) -> None:
+    assert app.rules.list("fuse") == []
+    with pytest.raises(ArgumentError, match="the kind 'foo' is not known: choose one of throttle, fuse"):
+        app.rules.list("foo")

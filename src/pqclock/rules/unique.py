@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from pqclock.errors import ArgumentError
+from pqclock.errors import ArgumentError, DurationError
 from pqclock.rules.durations import format_duration, parse_duration
 from pqclock.rules.keys import fields_of
 
@@ -32,11 +32,12 @@ class Unique:
     replace: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        fields_of(self.key)
+        try:
+            fields_of(self.key)
+        except ArgumentError as error:
+            raise ArgumentError(f"Unique: key {error}") from None
         if self.until not in ("started", "finished"):
-            if parse_duration(self.until) < _SECOND:
-                raise ArgumentError(f"Unique(until={self.until!r}) must be started, finished, or a second at least")
-            object.__setattr__(self, "until", format_duration(parse_duration(self.until)))
+            object.__setattr__(self, "until", format_duration(_length(self.until)))
         if self.on_conflict not in CONFLICTS:
             raise ArgumentError(
                 f"Unique(on_conflict={self.on_conflict!r}) is not known: choose one of {', '.join(CONFLICTS)}"
@@ -56,3 +57,15 @@ class Unique:
     def from_options(cls, options: Mapping[str, Any]) -> Unique:
         """The terms that `to_options` wrote."""
         return cls(**options)
+
+
+def _length(until: str | timedelta) -> timedelta:
+    try:
+        length = parse_duration(until)
+    except DurationError:
+        length = timedelta()
+    if length < _SECOND:
+        raise ArgumentError(
+            f"Unique(until={until!r:.60}) must be started, finished, or a duration of a second at least, such as 1h"
+        )
+    return length

@@ -37,6 +37,22 @@ FROM {schema}.rule AS r WHERE r.name = %(rule)s ORDER BY r.kind DESC
 -- name: declared
 SELECT r.kind, r.name FROM {schema}.rule AS r WHERE r.state = 'active' ORDER BY r.name LIMIT 10000
 
+-- name: begin_anew
+-- Of these rules, those that were removed: their gates are whole when they are declared again. What a throttle let through
+-- still counts.
+UPDATE {schema}.gate AS g
+SET closed_until = NULL, reserved_until = NULL, blown_until = NULL, cool_down = NULL, passed = 0, note = NULL,
+    epoch = CASE g.kind WHEN 'fuse' THEN g.epoch + 1 ELSE g.epoch END,
+    counts_from = CASE g.kind WHEN 'fuse' THEN coalesce(%(now)s::timestamptz, clock_timestamp()) ELSE g.counts_from END
+WHERE g.id IN (
+    SELECT o.id FROM {schema}.gate AS o
+    WHERE (o.kind, o.rule) IN (SELECT * FROM unnest(%(kinds)s::text[], %(names)s::text[])) ORDER BY o.id FOR UPDATE)
+
+-- name: removed
+-- Of these rules, those that were removed.
+SELECT r.kind, r.name FROM {schema}.rule AS r
+WHERE (r.kind, r.name) IN (SELECT * FROM unnest(%(kinds)s::text[], %(names)s::text[])) AND r.state = 'removed'
+
 -- name: undeclared
 -- Of these names, those that no rule in force has.
 SELECT u.name FROM unnest(%(names)s::text[]) AS u (name)

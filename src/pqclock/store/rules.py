@@ -124,10 +124,13 @@ def write(
     if not labels:
         return
     moment = schedules.database_now(session, now)
+    back = session.run("gates.removed", **_columns(rule.label for rule in changed)).fetchall()
     session.run("rules.write", set_name=set_name, rows=json.dumps([_row(rule) for rule in changed]), now=moment)
     session.run("rules.remove", now=moment, **_columns(removed))
     session.run("rules.keep_out_claims")
     session.run("rules.fill_places", **_columns(labels))
+    if back:
+        session.run("gates.begin_anew", kinds=[kind for kind, _ in back], names=[name for _, name in back], now=now)
     # Not `moment`: the gates are held only now, and a start may have come in between.
     if len(_review(session, _columns(labels), 0, now)) == SLICE:
         session.run("rules.leave_the_rest", **_columns(labels))

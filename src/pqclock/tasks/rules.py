@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pqclock.errors import ArgumentError
 from pqclock.rules.files import rule_from_fields
 from pqclock.rules.files.findings import show
-from pqclock.rules.rule import Rule
+from pqclock.rules.rule import KINDS, Rule
 from pqclock.store import rules as store
 from pqclock.store.rules import RuleRow
 
@@ -46,7 +46,9 @@ class Rules:
             store.remove(session, rule)
 
     def list(self, kind: str | None = None) -> list[RuleRow]:
-        """All rules that are in force, of files and of the API, in the order of their names."""
+        """All rules that are in force, of files and of the API, in the order of their names; of one `kind`, throttle or fuse."""
+        if kind not in (None, *KINDS):
+            raise ArgumentError(f"the kind {kind!r:.60} is not known: choose one of {', '.join(KINDS)}")
         found: list[RuleRow] = []
         with self._connections.session() as session:
             while page := store.rows(session, kind=kind, after=found[-1].rule if found else "", limit=_PAGE):

@@ -655,6 +655,74 @@ BEGIN
     RETURN cardinality(ids);
 END $$;
 
+-- What is wrong with a reference to a gate; null when it is RULE, or RULE:KEY where KEY is a template.
+CREATE FUNCTION {schema}.reference_fault(reference text) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN reference IS NULL OR reference ~ '[[:cntrl:]]' THEN 'must be a printable text that is not empty'
+        WHEN octet_length(reference) > 512 THEN 'must have at most 512 bytes'
+        WHEN reference ~ '^(throttle|fuse)[.:].' THEN 'begins with the kind of a rule: write its name alone'
+        WHEN reference !~ '^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(:.+)?$' THEN
+            'must be the name of a rule, or NAME:KEY such as ''stripe:{account}'': names are up to 100 letters, digits, '
+            '''_'', ''.'' and ''-'''
+    END
+$$;
+
+-- What is wrong with a call of `enqueue`, as Python says it; null when nothing is.
+CREATE FUNCTION {schema}.call_fault(
+    task text, delay interval, unique_key text, unique_until text, on_conflict text, throttle text[], fuse text[],
+    units integer
+) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    kind text;
+    reference text;
+    fault text;
+BEGIN
+    IF coalesce(task !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$', true) THEN
+        RETURN format('task name %L cannot be used: write up to 200 letters, digits and ''_'', ''.'', '':'', ''-'', for '
+                      'example ''reports.nightly''', left(task, 60));
+    ELSIF delay < interval '0' THEN
+        RETURN format('delay %L must not be negative', delay);
+    ELSIF on_conflict NOT IN ('skip', 'replace', 'raise') THEN
+        RETURN format('on_conflict %L must be skip, replace or raise', left(on_conflict, 60));
+    ELSIF unique_key ~ '[[:cntrl:]]' THEN
+        RETURN format('unique_key %L must be a printable text of 1 to 512 bytes', left(unique_key, 60));
+    ELSIF coalesce(on_conflict, unique_until) IS NOT NULL AND unique_key IS NULL
+        AND NOT EXISTS (SELECT FROM {schema}.task AS t WHERE t.name = call_fault.task AND t.options ? 'unique') THEN
+        RETURN format('%s says something of a unique key, and there is none: give unique_key, or let the task be unique',
+                      CASE WHEN on_conflict IS NULL THEN 'unique_until' ELSE 'on_conflict' END);
+    ELSIF units NOT BETWEEN 1 AND 1000000 THEN
+        RETURN format('units %s must be a whole number from 1 to 1000000', units);
+    ELSIF greatest(cardinality(throttle), cardinality(fuse)) > 16 THEN
+        RETURN 'throttle and fuse must be lists of at most 16 each';
+    END IF;
+    IF unique_until NOT IN ('started', 'finished') THEN
+        BEGIN
+            IF regexp_replace(unique_until, '([a-z])([0-9])', '\1 \2', 'g')::interval < interval '1 second' THEN
+                fault := '';
+            END IF;
+        EXCEPTION WHEN data_exception THEN
+            fault := '';
+        END;
+        IF fault IS NOT NULL THEN
+            RETURN format('unique_until %L must be started, finished, or an interval of a second at least, such as ''1 hour''',
+                          left(unique_until, 60));
+        END IF;
+    END IF;
+    FOR kind, reference IN
+        SELECT 'throttle', u.name FROM unnest(throttle) AS u (name) UNION ALL SELECT 'fuse', u.name FROM unnest(fuse) AS u (name)
+    LOOP
+        fault := {schema}.reference_fault(reference);
+        IF fault IS NOT NULL THEN
+            RETURN format('%s %L %s', kind, left(reference, 60), fault);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+
 -- SELECT enqueue('reports.nightly', '{"day": "2026-11-22"}', queue => 'mice'): one job; gives its id, or that of the job
 -- that has its unique key. Whoever may call it needs no other right. `unique_until` is `started`, `finished` or an interval; throttle and fuse are templates.
 -- `after` are the ids of jobs that must have succeeded first, `parent` that of the job or fan-out that it is a part of.
@@ -674,13 +742,12 @@ DECLARE
         'after', nullif(after, '{}'), 'parent', parent,
         'terms', nullif(jsonb_strip_nulls(jsonb_build_object('until', unique_until, 'on_conflict', on_conflict)), '{}')));
     came record;
+    problem constant text := {schema}.call_fault(
+        task, delay, unique_key, unique_until, on_conflict, throttle, fuse, units);
 BEGIN
-    IF on_conflict NOT IN ('skip', 'replace', 'raise') THEN
-        RAISE invalid_parameter_value USING MESSAGE = format(
-            'task %L: on_conflict %L must be skip, replace or raise', task, on_conflict);
-    END IF;
-    IF units < 1 THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('task %L: units %s must be 1 or more', task, units);
+    IF problem IS NOT NULL THEN
+        RAISE invalid_parameter_value
+            USING MESSAGE = CASE WHEN problem LIKE 'task name %' THEN problem ELSE format('task %L: %s', task, problem) END;
     END IF;
     SELECT j.* INTO came FROM {schema}.insert_jobs(
         jsonb_build_array(jsonb_build_object(
