@@ -69,7 +69,7 @@ def test_a_schedule_set_aside_is_shown_and_tried_again(database: Database, caplo
         planner.step(NOW + MINUTE)
     fault = "task 'mail': throttle 'api:{args.q}' needs the argument 'args.q', which is missing: pass it, or give it a default"
     assert [(one.key, one.fault) for one in listings.set_aside(database.session)] == [("s", fault)]
-    assert [row.fault for row in listings.schedules(database.session).rows] == [fault]
+    assert [row.note for row in listings.schedules(database.session).rows] == [f"set aside: {fault}"]
     assert "CONTEXT" not in caplog.text and fault in caplog.text
     publish(database, q="x")
     assert listings.set_aside(database.session) == []

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pqclock.rules.explaining import Explanation, GateFacts, LiveJob, PauseFacts, ended, explain
+from pqclock.rules.explaining import Explanation, ended, explain
+from pqclock.rules.explaining_facts import GateFacts, LiveJob, PauseFacts
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

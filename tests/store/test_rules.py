@@ -218,7 +218,7 @@ def test_a_fuse_that_is_changed_stays_as_it_is(database: Database) -> None:
 
 
 def test_a_rule_that_is_declared_anew_begins_with_whole_gates(database: Database) -> None:
-    terms = {"failures": 1, "within": "1m", "cool_down": "1h"}
+    terms: dict[str, Any] = {"failures": 1, "within": "1m", "cool_down": "1h"}
     put(database, "fuse.stripe", **terms)
     enqueue_gated(database.session, "fuse:stripe:a", count=2)
     gates.blow(database.session, "stripe:a", note="by hand", now=NOW)

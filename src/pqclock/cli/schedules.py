@@ -71,8 +71,7 @@ def _row(row: ScheduleRow, last: LastTick | None, now: datetime) -> list[object]
 
 
 def _note(row: ScheduleRow, now: datetime) -> str | None:
-    fault = f"set aside: {row.fault}" if row.fault else ""
-    return "; ".join(text for text in (fault, _pause(row, now) or row.note) if text) or None
+    return _pause(row, now) or row.note
 
 
 def _timing(row: ScheduleRow) -> str:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pqclock.errors import UnknownJob
 from pqclock.rules import explaining
-from pqclock.rules.explaining import MOST_AHEAD, Explanation, GateFacts, LiveJob, PauseFacts
+from pqclock.rules.explaining import MOST_AHEAD, Explanation
+from pqclock.rules.explaining_facts import GateFacts, LiveJob, PauseFacts
 from pqclock.store import after, listings
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEASE_LENGTH

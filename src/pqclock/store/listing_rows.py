@@ -58,7 +58,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """A row of the view `schedules`; `fault` is why the clock has set it aside, until it or its task is changed."""
+    """A row of the view `schedules`; `note` also says why the clock has set it aside, until it or its task is changed."""
 
     key: str
     source: str
@@ -72,7 +72,6 @@ class ScheduleRow:
     watermark: datetime
     paused_until: datetime | None
     note: str | None
-    fault: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ FROM {schema}.attempt AS a WHERE a.job_id = %(job_id)s ORDER BY a.attempt, a.fin
 -- name: schedules
 -- Schedules in the order of their keys; removed ones only when they are asked for.
 SELECT v.key, v.source, v.state, v.cron, v.every, v.timezone, v.task, v.queue, v.next_tick, v.watermark,
-       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note,
-       f.fault
+       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until,
+       nullif(concat_ws('; ', 'set aside: ' || f.fault, v.note), '') AS note
 FROM {schema}.schedules AS v
 JOIN {schema}.schedule_faults AS f ON f.key = v.key
 WHERE v.key > %(after)s::text
@@ -69,8 +69,8 @@ ORDER BY v.key LIMIT %(limit)s
 
 -- name: schedule
 SELECT v.key, v.source, v.state, v.cron, v.every, v.timezone, v.task, v.queue, v.next_tick, v.watermark,
-       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until, v.note,
-       f.fault
+       CASE WHEN v.paused_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE v.paused_until END AS paused_until,
+       nullif(concat_ws('; ', 'set aside: ' || f.fault, v.note), '') AS note
 FROM {schema}.schedules AS v JOIN {schema}.schedule_faults AS f ON f.key = v.key WHERE v.key = %(key)s
 
 -- name: set_aside

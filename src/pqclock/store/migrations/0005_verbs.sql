@@ -689,7 +689,8 @@ BEGIN
     ELSIF on_conflict NOT IN ('skip', 'replace', 'raise') THEN
         RETURN format('on_conflict %L must be skip, replace or raise', left(on_conflict, 60));
     ELSIF unique_key ~ '[[:cntrl:]]' THEN
-        RETURN format('unique_key %L must be a printable text of 1 to 512 bytes', left(unique_key, 60));
+        RETURN format('unique_key %L must be a printable text of 1 to 512 bytes',
+                      regexp_replace(left(unique_key, 60), '[[:cntrl:]]', '?', 'g'));
     ELSIF coalesce(on_conflict, unique_until) IS NOT NULL AND unique_key IS NULL
         AND NOT EXISTS (SELECT FROM {schema}.task AS t WHERE t.name = call_fault.task AND t.options ? 'unique') THEN
         RETURN format('%s says something of a unique key, and there is none: give unique_key, or let the task be unique',
