@@ -242,7 +242,8 @@ WHERE j.id = s.id AND j.state = 'running' AND j.lease = s.lease
 
 -- name: checkpoint
 -- Note how far jobs have come that go on running. A row that is locked has its checkpoint in another transaction's hands.
-UPDATE {schema}.job AS j SET checkpoint = c.checkpoint
+-- What comes further does not kill its process each time: its crashes are counted anew.
+UPDATE {schema}.job AS j SET checkpoint = c.checkpoint, crashes = 0
 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(checkpoints)s::jsonb[]) AS c (id, lease, checkpoint)
 WHERE j.id = ANY(ARRAY(
     SELECT l.id FROM {schema}.job AS l
@@ -251,7 +252,7 @@ WHERE j.id = ANY(ARRAY(
 
 -- name: checkpoint_within
 -- Note how far a job has come, in its handler's own transaction; no row when the lease is lost. It takes texts, as `insert`.
-UPDATE {schema}.job AS j SET checkpoint = %(checkpoint)s::text::jsonb
+UPDATE {schema}.job AS j SET crashes = 0, checkpoint = %(checkpoint)s::text::jsonb
 WHERE j.id = %(id)s::text::bigint AND j.state = 'running' AND j.lease = %(lease)s::text::bigint
 RETURNING j.id
 

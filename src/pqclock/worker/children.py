@@ -172,7 +172,7 @@ class Children:
 def crashed(run: Run, how: str, clock: DatabaseClock) -> Outcome:
     """What a job came to whose child process died: as when its worker does."""
     job = run.job
-    last = job.crashes + 1 >= CRASH_LIMIT
+    last = not run.came_further and job.crashes + 1 >= CRASH_LIMIT
     if run.task.options.on_crash == "hold":
         state, error = "held", f"crashed: {how}, and it is held until a person has looked at it"
     elif last:

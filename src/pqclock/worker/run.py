@@ -55,6 +55,8 @@ class Run:
         self.started_at = clock.at(began)
         self.reached = Reached.parse(job.checkpoint)
         self.interruption: type[Interruption] | None = None
+        # A checkpoint was written in this run: crashes before it do not count.
+        self.came_further = False
         self._clock = clock
         self._save = save
         self._spent_before = self.reached.spent
@@ -116,6 +118,7 @@ class Run:
 
     def saved(self, checkpoint: str) -> None:
         """Its process tells how far it has come."""
+        self.came_further = True
         self._save(self.job, checkpoint)
 
     def _pass_on(self, word: str) -> None:
