@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import psycopg
 
 from pqclock import App, Checkpoint, Retry, current_job
+from pqclock.loop import now
 
 app = App()
 
@@ -61,7 +62,9 @@ def second_time() -> int:
 
 @app.task("brief", queue="storm")
 def brief() -> None:
-    """Some work."""
+    """Some work, which says when it begins."""
+    with open("begins", "a", encoding="utf-8", buffering=1) as begins:
+        begins.write(f"{current_job().id} {now().timestamp()}\n")
     time.sleep(0.02)
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,13 +40,7 @@ FINISHED_ONCE = """
         SELECT a.job_id FROM pqclock.attempt AS a JOIN pqclock.job_history AS h ON h.id = a.job_id
         WHERE h.task = 'brief' AND h.state = 'succeeded'
         GROUP BY a.job_id HAVING count(*) FILTER (WHERE a.outcome = 'succeeded') = 1) AS one"""
-# Of each crash: when the job was rescued, and when it began again.
-AGAIN = """
-    SELECT extract(epoch FROM c.finished_at)::float8, extract(epoch FROM next.started_at)::float8
-    FROM pqclock.attempt AS c
-    CROSS JOIN LATERAL (SELECT min(n.started_at) AS started_at FROM pqclock.attempt AS n
-                        WHERE n.job_id = c.job_id AND n.started_at > c.finished_at) AS next
-    WHERE c.outcome = 'crashed' AND next.started_at IS NOT NULL"""
+RESCUED = "SELECT job_id, extract(epoch FROM finished_at)::float8 FROM pqclock.attempt WHERE outcome = 'crashed'"
 NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
@@ -82,7 +78,7 @@ def storm(fleet: Fleet, database: Database, *, count: int, workers: int, kill_ev
     begun, killed = time.monotonic(), list[float]()
     undone = _interrupted(database, within, kill_every, lambda: killed.append(_kill_one(database, parents)))
     seconds = time.monotonic() - begun
-    again = _delays(database, killed)
+    again = _delays(database, killed, _begins(fleet))
     crashes = database.value("SELECT count(*) FROM pqclock.attempt WHERE outcome = 'crashed'")
     return Report(
         count, len(killed), _number(database, FINISHED_ONCE), undone, int(str(crashes)),
@@ -110,10 +106,23 @@ def _kill_one(database: Database, parents: list) -> float:  # type: ignore[type-
     return float(str(database.value(NOW)))
 
 
-def _delays(database: Database, killed: list[float]) -> list[float]:
+def _begins(fleet: Fleet) -> dict[int, list[float]]:
+    """When each job began, each time: its handler writes that down, whatever becomes of it then."""
+    begins = defaultdict[int, list[float]](list)
+    for line in (fleet.folder / "begins").read_text().splitlines():
+        job_id, at = line.split()
+        begins[int(job_id)].append(float(at))
+    return begins
+
+
+def _delays(database: Database, killed: list[float], begins: dict[int, list[float]]) -> list[float]:
     """From each kill to when the jobs of that process began again; the last kill before its rescue is that of a job."""
-    crashes = [(float(str(rescued)), float(str(again))) for rescued, again in database.rows(AGAIN)]
-    return sorted(again - max((at for at in killed if at <= rescued), default=rescued) for rescued, again in crashes)
+    delays = []
+    for job_id, rescued in database.rows(RESCUED):
+        kill = max((at for at in killed if at <= float(str(rescued))), default=float(str(rescued)))
+        again = [begin for begin in begins[int(str(job_id))] if begin > kill]
+        delays.append(min(again) - kill if again else math.inf)
+    return sorted(delays)
 
 
 def _percentile(values: list[float], share: float) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pqclock.store import jobs, processes
-from pqclock.store.jobs import CRASH_LIMIT, LEASE_LENGTH
+from pqclock.store.jobs import CRASH_LIMIT, DEATH_LIMIT, LEASE_LENGTH
 from store.samples import HOUR, MINUTE, NOW, SECOND, a_worker, claim, enqueue, finish, new
 
 if TYPE_CHECKING:
@@ -55,6 +55,38 @@ def test_the_third_crash_is_the_last(database: Database) -> None:
     assert found is not None
     assert (found.state, found.error) == ("failed", "crashed: its worker died 3 times while it ran")
     assert database.rows(ATTEMPTS) == [(1, "crashed", "Crashed")] * 3
+
+
+def die(database: Database, worker: int, times: int) -> list[str]:
+    """A worker dies so many times while it runs the only job; gives what became of that each time."""
+    states = []
+    for _ in range(times):
+        claim(database.session, worker)
+        database.session.conn.execute("UPDATE pqclock.process SET beat_at = 'epoch' WHERE id = %s", [worker])
+        states += [state for _, state in jobs.rescue(database.session, 10, now=NOW)]
+    return states
+
+
+def test_a_suspect_that_runs_apart_is_not_to_blame_for_the_death_of_its_worker(database: Database) -> None:
+    enqueue(database.session, new())
+    isolating = processes.register(
+        database.session, "worker", pid=1, host="here", code_version="1", isolates=True, now=NOW
+    )
+    assert die(database, isolating, 4) == ["ready"] * 4
+    assert database.rows("SELECT crashes, deaths FROM pqclock.job") == [(1, 4)]
+    assert database.rows("SELECT DISTINCT worker_id FROM pqclock.attempt") == [(isolating,)]
+    assert die(database, a_worker(database.session), 2) == ["ready", "failed"]
+
+
+def test_what_takes_its_worker_down_from_apart_each_time_ends_at_last(database: Database) -> None:
+    (job_id,) = enqueue(database.session, new())
+    isolating = processes.register(
+        database.session, "worker", pid=1, host="here", code_version="1", isolates=True, now=NOW
+    )
+    assert die(database, isolating, DEATH_LIMIT) == ["ready"] * (DEATH_LIMIT - 1) + ["failed"]
+    found = jobs.result(database.session, job_id)
+    assert found is not None
+    assert found.error == "crashed: its worker died 10 times while it ran"
 
 
 def test_a_worker_that_comes_back_finds_its_lease_gone(database: Database) -> None:

@@ -19,6 +19,8 @@ from pqclock.store.insertion import insertion
 LEASE_LENGTH = timedelta(seconds=15)
 LEADER_SILENCE = timedelta(seconds=10)
 CRASH_LIMIT = 3
+# Of workers while the job ran apart: not its doing, but what takes a whole container down cannot be kept apart.
+DEATH_LIMIT = 10
 # What `finish` stores of an outcome; the rest of it is for the gates.
 _WRITTEN = (
     "lease",
@@ -238,8 +240,6 @@ def rescue(
     """Give back the jobs of workers that are gone: (id, `ready`, `held`, `failed` or `cancelled`) of each.
 
     Their places at gates are free then. Held are those whose task wants a person to look at what they did.
-
-    Their places at gates are free then.
     Gone are those declared dead, and with `silent_too` those whose last beat is older than a lease.
     """
     with session.transaction():
@@ -249,9 +249,15 @@ def rescue(
         if not orphans:
             return []
         gating.leave(session, [orphan[:3] for orphan in orphans], gating.End.crashed, now)
-        reviews = [review for *_, review in orphans]
+        reviews, aparts = ([orphan[place] for orphan in orphans] for place in (3, 4))
         rescued = session.run(
-            "jobs.rescue", reviews=reviews, crash_limit=CRASH_LIMIT, now=now, **_leased(orphans)
+            "jobs.rescue",
+            reviews=reviews,
+            aparts=aparts,
+            crash_limit=CRASH_LIMIT,
+            death_limit=DEATH_LIMIT,
+            now=now,
+            **_leased(orphans),
         ).fetchall()
         ended = job_verbs.end_asked(session, [job_id for job_id, *_ in orphans], now)
         return [(job_id, "cancelled" if job_id in ended else state) for job_id, state in rescued]
@@ -260,9 +266,8 @@ def rescue(
 def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:
     """Promote and rescue in the leader's place, when no leader has beaten for 10 s and nobody else does it now.
 
-    Jobs that waited for others are released as well.
-
-    Gives the number of jobs made ready, None when there was no need. Only ticks need the leader.
+    Jobs that waited for others are released as well. Gives the number of jobs made ready, None when there was no need.
+    Only ticks need the leader.
     """
     with session.transaction():
         needed = session.run("leadership.try_stand_in", silence=LEADER_SILENCE, now=now).fetchone()

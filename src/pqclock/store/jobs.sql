@@ -243,7 +243,7 @@ WHERE j.id = s.id AND j.state = 'running' AND j.lease = s.lease
 -- name: checkpoint
 -- Note how far jobs have come that go on running. A row that is locked has its checkpoint in another transaction's hands.
 -- What comes further does not kill its process each time: its crashes are counted anew.
-UPDATE {schema}.job AS j SET checkpoint = c.checkpoint, crashes = 0
+UPDATE {schema}.job AS j SET checkpoint = c.checkpoint, crashes = 0, deaths = 0
 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(checkpoints)s::jsonb[]) AS c (id, lease, checkpoint)
 WHERE j.id = ANY(ARRAY(
     SELECT l.id FROM {schema}.job AS l
@@ -252,7 +252,7 @@ WHERE j.id = ANY(ARRAY(
 
 -- name: checkpoint_within
 -- Note how far a job has come, in its handler's own transaction; no row when the lease is lost. It takes texts, as `insert`.
-UPDATE {schema}.job AS j SET crashes = 0, checkpoint = %(checkpoint)s::text::jsonb
+UPDATE {schema}.job AS j SET crashes = 0, deaths = 0, checkpoint = %(checkpoint)s::text::jsonb
 WHERE j.id = %(id)s::text::bigint AND j.state = 'running' AND j.lease = %(lease)s::text::bigint
 RETURNING j.id
 
@@ -398,9 +398,11 @@ woken AS MATERIALIZED (
 SELECT a.id FROM again AS a, (SELECT count(*) FROM woken) AS w
 
 -- name: orphans
--- Jobs of workers that are gone, locked; with whether gates let them run, and whether a person is to look at them.
+-- Jobs of workers that are gone, locked; with whether gates let them run, whether a person is to look at them, and whether
+-- they ran apart, in a process of their own: then it was not they who took the worker down.
 SELECT j.id, j.lease, j.lane IS NOT NULL AS gated,
-       (SELECT t.options ->> 'on_crash' = 'hold' FROM {schema}.task AS t WHERE t.name = j.task) IS TRUE AS review
+       (SELECT t.options ->> 'on_crash' = 'hold' FROM {schema}.task AS t WHERE t.name = j.task) IS TRUE AS review,
+       j.crashes > 0 AND p.isolates IS TRUE AS apart
 FROM {schema}.job AS j
 LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
 WHERE j.state = 'running'
@@ -410,15 +412,21 @@ LIMIT %(limit)s
 FOR UPDATE OF j SKIP LOCKED
 
 -- name: rescue
--- running -> ready for orphans, scheduled and held for those that a person is to look at, failed after the third crash;
+-- running -> ready for orphans, scheduled and held for those that a person is to look at, failed after the third crash,
+-- or when its workers have died too often although it ran apart;
 -- gives what was done to which.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 orphan AS MATERIALIZED (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(reviews)s::boolean[]) AS o (id, lease, review)
+    SELECT * FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(reviews)s::boolean[], %(aparts)s::boolean[]) AS o (id, lease, review, apart)
+),
+-- Where they ran, and since when, where that was noted: only what runs for a while has its start in the table.
+before AS MATERIALIZED (
+    SELECT j.id, j.worker_id, j.started_at FROM {schema}.job AS j WHERE j.id = ANY(%(ids)s::bigint[])
 ),
 ended AS (
     DELETE FROM {schema}.job AS j USING orphan AS o
-    WHERE j.id = o.id AND j.lease = o.lease AND NOT o.review AND j.crashes + 1 >= %(crash_limit)s
+    WHERE j.id = o.id AND j.lease = o.lease AND NOT o.review
+      AND (NOT o.apart AND j.crashes + 1 >= %(crash_limit)s OR j.deaths + 1 >= %(death_limit)s)
     RETURNING j.*
 ),
 history AS (
@@ -427,7 +435,7 @@ history AS (
         unique_until, gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, started_at, finished_at, error, worker_id)
     SELECT j.id, 'failed', j.queue, j.task, j.args, j.priority, j.labels, j.run_at, j.attempt, j.max_attempts,
            j.unique_key, j.unique_until, j.gates, j.units, j.run_options, j.checkpoint, j.parent_id, j.schedule_id, j.tick, j.created_at, j.started_at, m.now,
-           'crashed: its worker died ' || (j.crashes + 1) || ' times while it ran', j.worker_id
+           'crashed: its worker died ' || (greatest(j.crashes, j.deaths) + 1) || ' times while it ran', j.worker_id
     FROM ended AS j CROSS JOIN moment AS m
 ),
 noted AS (
@@ -440,12 +448,13 @@ again AS (
     UPDATE {schema}.job AS j
     SET state = (CASE WHEN o.review THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
         ready_seq = CASE WHEN NOT o.review THEN j.ready_seq END, held = o.review, review = o.review,
-        crashes = j.crashes + 1, attempt = j.attempt - 1,
+        crashes = j.crashes + CASE WHEN o.apart THEN 0 ELSE 1 END, deaths = j.deaths + 1, attempt = j.attempt - 1,
         error = 'crashed: its worker died while it ran'
                 || CASE WHEN o.review THEN ', and it is held until a person has looked at it' ELSE '' END,
         lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, expires_at = NULL, granted = NULL
     FROM orphan AS o
-    WHERE j.id = o.id AND j.lease = o.lease AND (o.review OR j.crashes + 1 < %(crash_limit)s)
+    WHERE j.id = o.id AND j.lease = o.lease 
+      AND (o.review OR (o.apart OR j.crashes + 1 < %(crash_limit)s) AND j.deaths + 1 < %(death_limit)s)
     RETURNING j.*, j.attempt + 1 AS ran_as
 ),
 freed AS (
@@ -458,15 +467,16 @@ arrived AS (
     FROM again AS g WHERE g.lane IS NOT NULL AND g.state = 'ready' ORDER BY g.lane, g.priority
 ),
 attempts AS (
-    INSERT INTO {schema}.attempt (job_id, attempt, outcome, finished_at, error_type, error)
-    SELECT a.id, a.ran_as, 'crashed', m.now, 'Crashed', 'its worker died while it ran'
-    FROM (SELECT id, attempt AS ran_as FROM ended UNION ALL SELECT id, ran_as FROM again) AS a CROSS JOIN moment AS m
+    INSERT INTO {schema}.attempt (job_id, attempt, outcome, worker_id, started_at, finished_at, error_type, error)
+    SELECT a.id, a.ran_as, 'crashed', b.worker_id, b.started_at, m.now, 'Crashed', 'its worker died while it ran'
+    FROM (SELECT id, attempt AS ran_as FROM ended UNION ALL SELECT id, ran_as FROM again) AS a JOIN before AS b USING (id)
+    CROSS JOIN moment AS m
 ),
 told AS (
     INSERT INTO {schema}.unreported (job_id, task, attempt, reason, message, retried, noted_at)
     SELECT c.id, c.task, c.ran_as, 'crashed', c.message, c.retried, m.now
     FROM (SELECT e.id, e.task, e.attempt AS ran_as, false AS retried,
-                 'crashed: its worker died ' || (e.crashes + 1) || ' times while it ran' AS message FROM ended AS e
+                 'crashed: its worker died ' || (greatest(e.crashes, e.deaths) + 1) || ' times while it ran' AS message FROM ended AS e
           UNION ALL SELECT a.id, a.task, a.ran_as, a.state = 'ready', a.error FROM again AS a) AS c CROSS JOIN moment AS m
     WHERE EXISTS (SELECT FROM {schema}.process AS p WHERE p.hears)
 ),

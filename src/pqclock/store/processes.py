@@ -20,15 +20,17 @@ def register(
     doing: str = "",
     token: str | None = None,
     hears: bool = False,
+    isolates: bool = False,
     now: datetime | None = None,
 ) -> int:
     """Enter a process (`clock` or `worker`), with the token that its supervisor gave it; gives its id.
 
-    One that `hears` wants to know of failures that nobody saw.
+    One that `hears` wants to know of failures that nobody saw; one that `isolates` runs suspects in child processes.
     """
     row = session.run(
         "processes.register",
-        kind=kind, pid=pid, host=host, code_version=code_version, doing=doing, token=token, hears=hears, now=now,
+        kind=kind, pid=pid, host=host, code_version=code_version, doing=doing, token=token, hears=hears,
+        isolates=isolates, now=now,
     ).fetchone()  # fmt: skip
     assert row is not None
     return int(row[0])

@@ -1,6 +1,6 @@
 -- name: register
-INSERT INTO {schema}.process (kind, pid, host, code_version, doing, token, hears, started_at, beat_at)
-SELECT %(kind)s, %(pid)s, %(host)s, %(code_version)s, %(doing)s, %(token)s, %(hears)s, m.now, m.now
+INSERT INTO {schema}.process (kind, pid, host, code_version, doing, token, hears, isolates, started_at, beat_at)
+SELECT %(kind)s, %(pid)s, %(host)s, %(code_version)s, %(doing)s, %(token)s, %(hears)s, %(isolates)s, m.now, m.now
 FROM (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now) AS m
 RETURNING id
 

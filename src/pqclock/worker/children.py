@@ -20,6 +20,10 @@ from pqclock.worker.run import Run
 
 log = logging.getLogger("pqclock.worker")
 
+# Starting more of them than there are processors for takes longer, for each of them and for their neighbours; and while
+# one starts, another often comes free.
+START_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
+
 
 class Crashed(Exception):
     """The child process died, and how."""
@@ -96,6 +100,9 @@ class Children:
         self._place = place
         self._clock = clock
         self._lock = threading.Lock()
+        # One may come free, or another may be started.
+        self._changed = threading.Condition(self._lock)
+        self._starting = 0
         self._idle: list[Child] = []
         self._all: set[Child] = set()
         self._closed = False
@@ -106,25 +113,37 @@ class Children:
         return self._place is not None
 
     def take(self) -> Child:
-        """An idle child, else a new one. Raises Crashed when it does not come to life."""
+        """An idle child, else a new one; waits while enough of them are starting. Raises Crashed when none comes to life."""
         with self._lock:
-            while self._idle:
-                child = self._idle.pop()
-                if child.alive:
-                    return child
-                self._all.discard(child)
-                child.close()
+            while (child := self._find_idle()) is None and self._starting >= START_AT_ONCE and not self._closed:
+                self._changed.wait()
+            if child is not None:
+                return child
             if self._closed:
                 raise Crashed("since the worker stops")
             assert self._place is not None
             child = Child(self._place)
             self._all.add(child)
+            self._starting += 1
         try:
             child.hear()
         except Crashed:
             self._forget(child)
             raise
+        finally:
+            with self._lock:
+                self._starting -= 1
+                self._changed.notify()
         return child
+
+    def _find_idle(self) -> Child | None:
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            self._all.discard(child)
+            child.close()
+        return None
 
     def run(self, run: Run, child: Child) -> Outcome:
         """Run a job in a child to its end, on the thread that calls; a child that dies is an outcome too."""
@@ -148,6 +167,7 @@ class Children:
         with self._lock:
             if not self._closed and self._limits.reached(child.jobs, child.pid) is None:
                 self._idle.append(child)
+                self._changed.notify()
                 return
         self._forget(child)
 
@@ -160,6 +180,7 @@ class Children:
         """End all of them, also those that run jobs."""
         with self._lock:
             self._closed = True
+            self._changed.notify_all()
             idle, self._idle = self._idle, []
             busy = self._all.difference(idle)
         for child in idle:

@@ -22,12 +22,15 @@ BEAT_EVERY = 5.0
 class Presence:
     """Beats when it is time to, and registers when there is no row to beat on."""
 
-    def __init__(self, url: str, schema: str, doing: str, clock: DatabaseClock, *, hears: bool = False) -> None:
+    def __init__(
+        self, url: str, schema: str, doing: str, clock: DatabaseClock, *, hears: bool = False, isolates: bool = False
+    ) -> None:
         self._url = url
         self._schema = schema
         self._doing = doing
         self._clock = clock
         self._hears = hears
+        self._isolates = isolates
         self.process_id: int | None = None
         self.next_beat = 0.0
 
@@ -56,6 +59,7 @@ class Presence:
         self.process_id = processes.register(
             session, "worker", pid=os.getpid(), host=socket.gethostname(), code_version=__version__, doing=self._doing,
             token=os.environ.get(processes.TOKEN_VARIABLE), hears=self._hears,
+            isolates=self._isolates,
         )  # fmt: skip
         log.info("worker %s works %s", self.process_id, self._doing, extra={"worker_id": self.process_id})
 

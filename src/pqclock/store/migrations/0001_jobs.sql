@@ -36,6 +36,7 @@ CREATE TABLE {schema}.job (
     attempt       smallint NOT NULL DEFAULT 0,
     max_attempts  smallint NOT NULL,
     crashes       smallint NOT NULL DEFAULT 0,
+    deaths        smallint NOT NULL DEFAULT 0,
     held          boolean NOT NULL DEFAULT false,
     watched       boolean NOT NULL DEFAULT false,
     review        boolean NOT NULL DEFAULT false,
