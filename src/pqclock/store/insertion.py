@@ -47,8 +47,13 @@ def slices(jobs: Iterable[NewJob], *, whole: bool = False) -> Iterator[list[NewJ
         yield taken
 
 
-def insertion(jobs: Sequence[NewJob], code_defaults: Defaults, now: datetime | None = None) -> dict[str, str | None]:
-    """The parameters of the statement `jobs.insert`, for connections of every kind: texts alone."""
+def insertion(
+    jobs: Sequence[NewJob], code_defaults: Defaults, now: datetime | None = None, *, quiet: bool | None = None
+) -> dict[str, str | None]:
+    """The parameters of the statement `jobs.insert`, for connections of every kind: texts alone.
+
+    With `quiet` the caller tells workers itself, by the notification in the last column; None for those who never do.
+    """
     numbers: dict[tuple[Any, ...], int] = {}
     which = [numbers.setdefault(kind, len(numbers) + 1) for kind in _kinds(jobs)]
     return {
@@ -58,6 +63,7 @@ def insertion(jobs: Sequence[NewJob], code_defaults: Defaults, now: datetime | N
         "which": f"{{{','.join(map(str, which))}}}" if len(numbers) > 1 else "{}",
         "code_defaults": _encode(code_defaults),
         "now": None if now is None else now.isoformat(),
+        "quiet": None if quiet is None else str(quiet).lower(),
     }
 
 

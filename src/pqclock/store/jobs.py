@@ -122,7 +122,7 @@ def entered(rows: Sequence[Sequence[Any]]) -> list[Entered]:
 
     Raises ArgumentError for a template that cannot be filled, and UniqueConflict; nothing was inserted then.
     """
-    for job_id, state, _, fault, conflict in rows[:1]:
+    for job_id, state, _, fault, conflict, *_ in rows[:1]:
         if fault is not None:
             raise ArgumentError(fault)
         if conflict is not None:
@@ -251,14 +251,9 @@ def rescue(
         gating.leave(session, [orphan[:3] for orphan in orphans], gating.End.crashed, now)
         reviews, aparts = ([orphan[place] for orphan in orphans] for place in (3, 4))
         rescued = session.run(
-            "jobs.rescue",
-            reviews=reviews,
-            aparts=aparts,
-            crash_limit=CRASH_LIMIT,
-            death_limit=DEATH_LIMIT,
-            now=now,
+            "jobs.rescue", reviews=reviews, aparts=aparts, crash_limit=CRASH_LIMIT, death_limit=DEATH_LIMIT, now=now,
             **_leased(orphans),
-        ).fetchall()
+        ).fetchall()  # fmt: skip
         ended = job_verbs.end_asked(session, [job_id for job_id, *_ in orphans], now)
         return [(job_id, "cancelled" if job_id in ended else state) for job_id, state in rescued]
 

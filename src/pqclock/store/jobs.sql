@@ -1,9 +1,9 @@
 -- name: insert
 -- Enqueue jobs; those that came in, or were met, come back in input order. One row with a fault or a conflict: nothing
 -- was inserted. All it takes are texts, which every driver sends alike: it runs on connections of the callers' as well.
-SELECT id, state, inserted, fault, conflict FROM {schema}.insert_jobs(
+SELECT id, state, inserted, fault, conflict, wake FROM {schema}.insert_jobs(
     %(kinds)s::text::jsonb, %(args)s::text::jsonb, %(which)s::text::integer[], %(code_defaults)s::text::jsonb,
-    %(now)s::text::timestamptz
+    %(now)s::text::timestamptz, %(quiet)s::text::boolean
 )
 
 -- name: promote

@@ -16,9 +16,11 @@ def listen(session: Session) -> None:
     session.conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(session.schema)))
 
 
-def say(session: Session, payload: str) -> None:
+def say(session: Session, *payloads: str) -> None:
     """Notify everybody who listens, the session itself too."""
-    session.conn.execute("SELECT pg_notify(%s, %s)", [session.schema, payload])
+    session.conn.execute(
+        "SELECT pg_notify(%s, p.payload) FROM unnest(%s::text[]) AS p (payload)", [session.schema, list(payloads)]
+    )
 
 
 def hear(session: Session) -> list[str]:

@@ -154,7 +154,7 @@ class App(Inside):
         """
         if self.inline is not None:
             return self.inline.run(list(jobs))
-        enqueueing = Enqueueing(self, jobs)
+        enqueueing = Enqueueing(self, jobs, self._connections.waking if conn is None else None)
         if enqueueing.empty:
             return []
         self._send(enqueueing, conn)
@@ -164,7 +164,7 @@ class App(Inside):
         """The same, on an event loop; `conn` is then an async connection."""
         if self.inline is not None:
             return await self.inline.run_async(list(jobs))
-        enqueueing = Enqueueing(self, jobs)
+        enqueueing = Enqueueing(self, jobs, self._connections.waking if conn is None else None)
         if enqueueing.empty:
             return []
         await self._send_async(enqueueing, conn)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,12 +18,14 @@ from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from pqclock.address import Address
+from pqclock.store import listening
 from pqclock.store.callers import Params, Rows, async_caller, caller, on_callers, told
 from pqclock.store.callers.on_psycopg import OnAsyncConnection, OnConnection
 from pqclock.store.database import Session, connect, query, unreachable
 from pqclock.tasks import sending
 from pqclock.tasks.pools import AsyncConn, Conn, LoopPool, ThreadPool
 from pqclock.tasks.sending import Parts
+from pqclock.tasks.waking import Waking
 
 Step = tuple[str, Params]
 Result = TypeVar("Result")
@@ -52,6 +55,7 @@ class Connections:
         self._place: Place | None = None
         self._pool: ThreadPool | None = None
         self._loop_pools: dict[asyncio.AbstractEventLoop, LoopPool] = {}
+        self.waking = Waking(self._wake)
         _living.add(self)
 
     def perform(self, steps: Generator[Step, Rows, Result]) -> Result:
@@ -130,6 +134,7 @@ class Connections:
 
         With the last pool goes the share in an embedded server.
         """
+        self.waking.flush()
         with self._lock:
             self._drop_pools_of_closed_loops()
             if self._pool is not None:
@@ -149,7 +154,7 @@ class Connections:
 
     def begin_anew_after_fork(self) -> None:
         """Forget, in a forked child, what is the parent's; the next use opens it again."""
-        self._lock = threading.RLock()
+        self._lock, self.waking = threading.RLock(), Waking(self._wake)
         place, self._place = self._place, None
         pool, self._pool = self._pool, None
         loop_pools, self._loop_pools = self._loop_pools, {}
@@ -159,6 +164,10 @@ class Connections:
             pool.abandon()
         if place is not None:
             place.address.close()
+
+    def _wake(self, wakes: Collection[str]) -> None:
+        with self.session() as session:
+            listening.say(session, *wakes)
 
     def _found(self) -> Place:
         with self._lock:
@@ -229,6 +238,12 @@ class Connections:
 
 
 _living: WeakSet[Connections] = WeakSet()
+
+
+@atexit.register
+def _tell_the_last() -> None:
+    for connections in list(_living):
+        connections.waking.flush()
 
 
 def _begin_anew_after_fork() -> None:

@@ -11,15 +11,19 @@ from pqclock.store.callers import Params, Rows
 from pqclock.store.insertion import insertion, slices
 from pqclock.store.jobs import NewJob, entered
 from pqclock.tasks.handle import JobHandle
+from pqclock.tasks.waking import Waking
 
 if TYPE_CHECKING:
     from pqclock.tasks.app import App
 
 
 class Enqueueing:
-    """Jobs by the slice, as `Connections.send` wants them. `handles` are those of the slices that came in so far."""
+    """Jobs by the slice, as `Connections.send` wants them. `handles` are those of the slices that came in so far.
 
-    def __init__(self, app: App, jobs: Iterable[NewJob]) -> None:
+    With `waking`, for what is committed when it has come in, workers are told of a single job in its time.
+    """
+
+    def __init__(self, app: App, jobs: Iterable[NewJob], waking: Waking | None = None) -> None:
         if not isinstance(jobs, Iterable) or isinstance(jobs, str | bytes | Mapping):
             raise ArgumentError(f"jobs is of type {type(jobs).__name__}: pass a list of those made by Task.job(...)")
         self.handles: list[JobHandle] = []
@@ -30,18 +34,29 @@ class Enqueueing:
         self._known: Sequence[NewJob] = jobs if isinstance(jobs, Sequence) else list(islice(rest, 1))
         self._rest: Iterator[NewJob] = rest
         self.empty = not self._known
+        self._waking = waking if self.repeatable and len(self._known) == 1 else None
+        self._quiet: bool | None = None
 
     def begin(self) -> Iterator[Params]:
         """The parameters of `jobs.insert` for each slice."""
         self.handles = []
         # Keys are taken in their order, so that two calls with the same ones wait for each other, and do not lock.
         parts = slices(self._checked(), whole=len(self._known) > 1 and self._may_be_keyed())
-        return (insertion(part, self._defaults(part), self._app.as_of) for part in parts)
+        return (insertion(part, self._defaults(part), self._app.as_of, quiet=self._hush(part)) for part in parts)
 
     def take(self, rows: Rows) -> None:
         """Make the handles of a slice; raises as `store.jobs.entered` does."""
         app = self._app
         self.handles += [JobHandle(job_id, inserted, state, app) for job_id, state, inserted in entered(rows)]
+        if self._waking is not None and self._quiet is not None:
+            job = self._known[0]
+            self._waking.came((job.task, job.queue), rows[0][-1], quiet=self._quiet)
+
+    def _hush(self, part: Sequence[NewJob]) -> bool | None:
+        """Whether workers are told of a single job elsewhere; None for jobs of which they are told with the commit."""
+        if self._waking is not None:
+            self._quiet = self._waking.is_quiet((part[0].task, part[0].queue))
+        return self._quiet
 
     def _checked(self) -> Iterator[NewJob]:
         for number, job in enumerate(chain(self._known, self._rest)):

@@ -531,9 +531,11 @@ END $$;
 -- the calls say: unique, unique_key, throttle, fuse, units; under `schedule` what a schedule says.
 -- Nothing was inserted when a row has a `fault`, about what a template cannot be filled with, or a `conflict`, with the job
 -- that has the key: an error would be the end of the caller's transaction.
+-- A caller that says that it is `quiet` tells workers itself of free jobs that are ready, by the `wake` that it gets; one
+-- that says that it is not gets that as well, and a null is for those who do not care.
 CREATE FUNCTION {schema}.insert_jobs(
-    kinds jsonb, args jsonb, which integer[], code_defaults jsonb, given_now timestamptz
-) RETURNS TABLE (id bigint, state text, inserted boolean, fault text, conflict text)
+    kinds jsonb, args jsonb, which integer[], code_defaults jsonb, given_now timestamptz, quiet boolean
+) RETURNS TABLE (id bigint, state text, inserted boolean, fault text, conflict text, wake text)
 LANGUAGE plpgsql VOLATILE
 -- To plan for each call what is the same for all of them would take longer than to do it.
 SET plan_cache_mode = force_generic_plan
@@ -547,7 +549,7 @@ BEGIN
         WHERE k.options IS NOT NULL OR t.options ?| ARRAY['unique', 'throttle', 'fuse']
            OR code_defaults -> k.task -> 'options' ?| ARRAY['unique', 'throttle', 'fuse'])
     THEN
-        RETURN QUERY SELECT j.* FROM {schema}.admit_jobs(
+        RETURN QUERY SELECT j.*, NULL::text FROM {schema}.admit_jobs(
             kinds, args, which, code_defaults, {schema}.paused_gates(moment), moment
         ) AS j;
         RETURN;
@@ -565,10 +567,12 @@ BEGIN
         woken AS MATERIALIZED (
             SELECT pg_notify({channel}, w.wake) FROM (
                 SELECT DISTINCT CASE WHEN a.state = 'ready' THEN 'ready ' || a.queue ELSE 'clock' END AS wake
-                FROM added AS a WHERE a.state = 'ready' OR a.run_at < moment + interval '3 seconds'
+                FROM added AS a
+                WHERE CASE WHEN a.state = 'ready' THEN quiet IS NOT TRUE ELSE a.run_at < moment + interval '3 seconds' END
             ) AS w
         )
-        SELECT a.id, a.state::text, true, NULL::text, NULL::text
+        SELECT a.id, a.state::text, true, NULL::text, NULL::text,
+               CASE WHEN quiet IS NOT NULL AND a.state = 'ready' THEN 'ready ' || a.queue END
         FROM added AS a, (SELECT count(*) FROM woken) AS w ORDER BY a.id;
 END $$;
 
@@ -754,7 +758,7 @@ BEGIN
         jsonb_build_array(jsonb_build_object(
             'task', task, 'queue', queue, 'run_at', run_at, 'delay', delay, 'priority', priority, 'labels', labels,
             'max_attempts', max_attempts, 'options', nullif(said, '{}'))),
-        jsonb_build_array(args), '{}', '{}', NULL
+        jsonb_build_array(args), '{}', '{}', NULL, NULL
     ) AS j;
     IF came.fault IS NOT NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = came.fault;
