@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +18,6 @@ from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from pqclock.address import Address
-from pqclock.store import listening
 from pqclock.store.callers import Params, Rows, async_caller, caller, on_callers, told
 from pqclock.store.callers.on_psycopg import OnAsyncConnection, OnConnection
 from pqclock.store.database import Session, connect, query, unreachable
@@ -55,7 +54,7 @@ class Connections:
         self._place: Place | None = None
         self._pool: ThreadPool | None = None
         self._loop_pools: dict[asyncio.AbstractEventLoop, LoopPool] = {}
-        self.waking = Waking(self._wake)
+        self.waking = Waking(self._connect)
         _living.add(self)
 
     def perform(self, steps: Generator[Step, Rows, Result]) -> Result:
@@ -154,7 +153,7 @@ class Connections:
 
     def begin_anew_after_fork(self) -> None:
         """Forget, in a forked child, what is the parent's; the next use opens it again."""
-        self._lock, self.waking = threading.RLock(), Waking(self._wake)
+        self._lock, self.waking = threading.RLock(), Waking(self._connect)
         place, self._place = self._place, None
         pool, self._pool = self._pool, None
         loop_pools, self._loop_pools = self._loop_pools, {}
@@ -165,9 +164,9 @@ class Connections:
         if place is not None:
             place.address.close()
 
-    def _wake(self, wakes: Collection[str]) -> None:
-        with self.session() as session:
-            listening.say(session, *wakes)
+    def _connect(self) -> Session:
+        place = self._found()
+        return connect(place.address.url, place.schema, "app")
 
     def _found(self) -> Place:
         with self._lock:

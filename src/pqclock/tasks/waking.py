@@ -12,21 +12,24 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
+from pqclock.store import listening
+from pqclock.store.database import Session
+
 log = logging.getLogger("pqclock.tasks")
 
 WINDOW = 0.05
-# Its thread ends when there was nothing to tell for so long.
-IDLE = 5.0
+# Its thread ends when there was nothing to tell for so long, and with it its connection.
+IDLE = 1.0
 
 # A task, and the queue that the call names, if it does.
 Kind = tuple[str, str | None]
 
 
 class Waking:
-    """What was told of when, and what is still to be; `say` sends notifications. For all threads and event loops."""
+    """What was told of when, and what is still to be, on a connection of its own. For all threads and event loops."""
 
-    def __init__(self, say: Callable[[Collection[str]], None]) -> None:
-        self._say = say
+    def __init__(self, connect: Callable[[], Session]) -> None:
+        self._connect = connect
         self._changed = threading.Condition()
         # The notification that a job of each kind brought last; where it goes is for the database to say.
         self._wakes: dict[Kind, str | None] = {}
@@ -60,11 +63,15 @@ class Waking:
         """Tell at once of what is still to be told of."""
         with self._changed:
             wakes, self._owed = self._owed, set()
-        self._tell(wakes)
+            self._changed.notify()
+        if wakes:
+            self._close(self._tell(wakes, None))
 
     def _run(self) -> None:
+        session: Session | None = None
         while (wakes := self._next()) is not None:
-            self._tell(wakes)
+            session = self._tell(wakes, session)
+        self._close(session)
 
     def _next(self) -> set[str] | None:
         """Wait for the end of a window in which something came in; None when nothing has come in for long."""
@@ -81,11 +88,18 @@ class Waking:
                     self._thread = None
                     return None
 
-    def _tell(self, wakes: Collection[str]) -> None:
-        if not wakes:
-            return
+    def _tell(self, wakes: Collection[str], session: Session | None) -> Session | None:
+        """Notify; gives the session if that is still good. Where it does not work, the next poll finds the jobs."""
         try:
-            self._say(wakes)
+            session = session or self._connect()
+            listening.say(session, *wakes)
         except Exception as error:
-            # The next poll finds the jobs.
             log.debug("workers could not be told of new jobs: %s", error)
+            self._close(session)
+            return None
+        return session
+
+    @staticmethod
+    def _close(session: Session | None) -> None:
+        if session is not None:
+            session.close()
