@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ class Dialogue:
         self.on_progress: Callable[[int | None, int | None], None] | None = None
         self.step: Callable[[Checkpoint, Any], tuple[str, dict[str, Any], Any]] | None = None
         self.connections: Connections | None = None
+        # The testing kit runs it, on the thread of whoever asked for it.
+        self.in_test = False
 
     @property
     def cancelled(self) -> bool:
@@ -73,7 +76,19 @@ class CurrentJob:
     labels: tuple[str, ...]
     lease: int = 0
     cursor: Any = None
+    _args: str = field(default="{}", repr=False, compare=False)
     _dialogue: Dialogue = field(default_factory=Dialogue, repr=False, compare=False)
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """What it was enqueued with, read anew at each call. Raises ValueError for what SQL alone can enqueue."""
+        found: dict[str, Any] = json.loads(self._args)
+        return found
+
+    @property
+    def in_test(self) -> bool:
+        """True where the testing kit runs it: connections and sessions of the thread may be the test's."""
+        return self._dialogue.in_test
 
     @property
     def cancelled(self) -> bool:

@@ -48,7 +48,7 @@ class Runner:
     def __init__(self, app: App, jobs: Sequence[ClaimedJob], clock: DatabaseClock, save: Save) -> None:
         self._app = app
         self._task = app.tasks[jobs[0].task]
-        self._runs = [Run(self._task, job, Dialogue(), time.monotonic(), clock, save) for job in jobs]
+        self._runs = [Run(self._task, job, _dialogue(), time.monotonic(), clock, save) for job in jobs]
 
     def run(self) -> execution.Ends:
         """What each came to, and what was raised. An asynchronous handler gets an event loop of its own."""
@@ -99,6 +99,12 @@ class Runner:
             if failure is not None:
                 self._app.hooks.tell(failure)
         return ends
+
+
+def _dialogue() -> Dialogue:
+    dialogue = Dialogue()
+    dialogue.in_test = True
+    return dialogue
 
 
 def _is_for_the_test(error: BaseException, outcome: Outcome) -> bool:

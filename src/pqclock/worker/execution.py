@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
 from typing import Any
 
 from pqclock.errors import ArgumentError
@@ -96,10 +96,11 @@ async def run_batch_async(runs: Sequence[Run], around: Sequence[Surrounding]) ->
 
 
 async def _entered(stack: AsyncExitStack, manager: Any) -> None:
-    if isinstance(manager, AbstractContextManager):
-        stack.enter_context(manager)
-    else:
+    if isinstance(manager, AbstractAsyncContextManager):
+        # One that can do both need not hold up the event loop.
         await stack.enter_async_context(manager)
+    else:
+        stack.enter_context(manager)
 
 
 def _jobs(runs: Sequence[Run]) -> list[Job]:

@@ -214,5 +214,6 @@ class Run:
             labels=tuple(job.labels),
             lease=job.lease,
             cursor=self.reached.value(),
+            _args=job.args,
             _dialogue=self.dialogue,
         )
