@@ -19,11 +19,23 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 _RESERVED = frozenset({"time", "level", "logger", "message", "exception"})
 
 
-def set_up(log_format: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+_chosen: tuple[str, str] | None = None
+
+
+def set_up(
+    log_format: str = "auto",
+    level: str = "info",
+    stream: TextIO | None = None,
+    *,
+    fields: logging.Filter | None = None,
+) -> None:
     """Send the records of pqclock to `stream` (stderr), in place of what an earlier call set up.
 
-    `auto` is text on a terminal and JSON elsewhere.
+    `auto` is text on a terminal and JSON elsewhere. With `fields`, which adds to records, the warnings of loggers that
+    nobody has set up go the same way.
     """
+    global _chosen  # noqa: PLW0603
+    _chosen = log_format, level
     stream = sys.stderr if stream is None else stream
     json_lines = log_format == "json" or (log_format == "auto" and not stream.isatty())
     handler = _Handler(stream)
@@ -34,6 +46,18 @@ def set_up(log_format: str = "auto", level: str = "info", stream: TextIO | None 
     logger.addHandler(handler)
     logger.setLevel(level.upper())
     logger.propagate = False
+    if fields is not None:
+        handler.addFilter(fields)
+        others = _Handler(stream)
+        others.setLevel(logging.WARNING)
+        others.setFormatter(handler.formatter)
+        others.addFilter(fields)
+        logging.lastResort = others
+
+
+def chosen() -> tuple[str, str] | None:
+    """Format and level of the last `set_up()`, for child processes; None where the log is somebody else's."""
+    return _chosen
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -279,5 +279,6 @@ def _prepare(settings: Settings) -> Address:
 
 def _set_up_log(settings: Settings) -> None:
     from pqclock.logs import set_up
+    from pqclock.tasks.log_fields import JobFields
 
-    set_up(settings.log_format, settings.log_level)
+    set_up(settings.log_format, settings.log_level, fields=JobFields())

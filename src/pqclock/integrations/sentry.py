@@ -87,7 +87,7 @@ class Sentry:
     def _open(self, stack: ExitStack, job: CurrentJob) -> tuple[Scope, Any] | None:
         if not sentry_sdk.is_initialized():
             return None
-        with ExitStack() as begun, _harmless():
+        with _harmless(), ExitStack() as begun:
             scope = begun.enter_context(sentry_sdk.isolation_scope())
             scope.clear_breadcrumbs()
             _mark(scope, job.task, job.id, job.attempt)

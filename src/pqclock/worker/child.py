@@ -1,6 +1,7 @@
 """A child process of a worker: it runs one job after the other, each as the worker tells it, and needs no database.
 
-Started as `python -m pqclock.worker.child APP READ WRITE`, the last two being the numbers of its ends of two pipes.
+Started as `python -m pqclock.worker.child APP READ WRITE [FORMAT LEVEL]`: the numbers of its ends of two pipes, and how it
+is to log, where the worker's log was set up by a command.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import time
 from datetime import datetime
 from typing import IO, Any
 
+from pqclock import logs
 from pqclock.loop import DatabaseClock
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.app import App
 from pqclock.tasks.context import Dialogue
+from pqclock.tasks.log_fields import JobFields
 from pqclock.tasks.signals import Cancelled, Timeout
 from pqclock.worker import execution, outcomes, pipes
 from pqclock.worker.run import Run
@@ -102,7 +105,9 @@ class ChildProcess:
 
 def main() -> None:
     """The program of a child process."""
-    place, reading, writing = sys.argv[1:4]
+    place, reading, writing, *logging_as = sys.argv[1:]
+    if logging_as:
+        logs.set_up(logging_as[0], logging_as[1], fields=JobFields())
     # The worker says when to end: a signal of the terminal is meant for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     app = load_app(place)

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from pqclock import logs
 from pqclock.loop import DatabaseClock
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import CRASH_LIMIT, ClaimedJob
@@ -37,7 +38,8 @@ class Child:
         from_child, answers = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pqclock.worker.child", place, str(words), str(answers)], pass_fds=(words, answers),
+                [sys.executable, "-m", "pqclock.worker.child", place, str(words), str(answers), *(logs.chosen() or ())],
+                pass_fds=(words, answers),
             )  # fmt: skip
         except BaseException:
             os.close(to_child)
