@@ -18,8 +18,8 @@ from pqclock.integrations.needing import needing
 from pqclock.tasks.context import CurrentJob
 
 with needing("django", "django"):
+    import django.db
     from asgiref.sync import sync_to_async
-    from django.db import connections
 
 log = logging.getLogger("pqclock.integrations.django")
 
@@ -89,7 +89,7 @@ def _roll_back_left_open(surrounding: set[str], job: CurrentJob) -> None:
 
 def _opened() -> list[Any]:
     """This thread's connections, as far as there are any."""
-    return list(connections.all(initialized_only=True))
+    return list(django.db.connections.all(initialized_only=True))
 
 
 def _idle() -> list[Any]:
@@ -113,7 +113,7 @@ def _forget(conn: Any) -> None:
     except Exception as error:
         log.warning("the connection to the database %r could not be closed: %s", conn.alias, error)
     finally:
-        del connections[conn.alias]
+        del django.db.connections[conn.alias]
 
 
 def _on_event_loop() -> bool:

@@ -1,0 +1,62 @@
+"""Tasks for child processes that use what is integrated; a worker and its children find them in this module."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import sentry_sdk
+import sqlalchemy
+from psycopg.conninfo import conninfo_to_dict
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import Transport
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+from pqclock import App, current_job
+from pqclock.integrations.sentry import sentry
+from pqclock.integrations.sqlalchemy import sessions_handed_back
+
+
+class ToFile(Transport):
+    """Writes events to a file of the current folder."""
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """One line each."""
+        event: Any = envelope.get_event()
+        if event is not None:
+            with open("events", "a") as file:
+                file.write(json.dumps(event, default=str) + "\n")
+
+
+if "SHOP_DATABASE_URL" in os.environ:
+    # In the children alone: the SDK of the tests' process is that of other tests.
+    sentry_sdk.init("https://key@sentry.invalid/1", transport=ToFile, default_integrations=False)
+app = App()
+engine = sqlalchemy.create_engine(
+    "postgresql+psycopg://", connect_args=conninfo_to_dict(os.environ.get("SHOP_DATABASE_URL", ""))
+)
+Shop = scoped_session(sessionmaker(engine))
+sentry(app)
+app.around_job(sessions_handed_back(Shop))
+
+
+@app.task("order", executor="process")
+def order(commit: bool) -> dict[str, int]:
+    """Writes an order; without a commit it has left the session open."""
+    pid = Shop.execute(sqlalchemy.text("INSERT INTO orders VALUES ('ada') RETURNING pg_backend_pid()")).scalar_one()
+    if commit:
+        Shop.commit()
+    return {"backend": pid, "process": os.getpid()}
+
+
+@app.task("fail", executor="process")
+def fail() -> None:
+    """Fails with an exception."""
+    raise ValueError("bad")
+
+
+@app.task("log", executor="process")
+def log(text: str) -> None:
+    """Writes a log line."""
+    current_job().log(text)
