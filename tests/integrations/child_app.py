@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from typing import Any
 
@@ -60,3 +61,9 @@ def fail() -> None:
 def log(text: str) -> None:
     """Writes a log line."""
     current_job().log(text)
+
+
+@app.task("warn")
+def warn(text: str) -> None:
+    """Warns by a logger that nobody has set up."""
+    logging.getLogger("shop").warning(text)
