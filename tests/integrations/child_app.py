@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
+import time
 from typing import Any
 
 import sentry_sdk
@@ -14,7 +16,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from pqclock import App, current_job
+from pqclock import App, Failure, current_job
 from pqclock.integrations.sentry import sentry
 from pqclock.integrations.sqlalchemy import sessions_handed_back
 
@@ -67,3 +69,19 @@ def log(text: str) -> None:
 def warn(text: str) -> None:
     """Warns by a logger that nobody has set up."""
     logging.getLogger("shop").warning(text)
+
+
+@app.on_error
+def slowly(failure: Failure) -> None:
+    """Takes its time to report."""
+    if failure.task == "fail.slowly":
+        time.sleep(0.3)
+        with open("reported", "a") as file:
+            file.write(f"{failure.job_id}\n")
+
+
+@app.task("fail.slowly", executor="process")
+def fail_slowly() -> None:
+    """Fails, and is not reported at once."""
+    atexit.register(lambda: open("ended", "w").close())
+    raise ValueError("bad")

@@ -164,9 +164,10 @@ def test_a_run_is_a_transaction(bench: Bench, sent: Collected) -> None:
             pass
 
     bench.start("*:1")
-    for number, kind in enumerate(("fine", "snooze", "fail"), 1):
-        handler.enqueue(kind=kind)
-        eventually(lambda number=number: len(sent.transactions) == number)
+    for kind in ("fine", "snooze", "fail"):
+        job_id = handler.enqueue(kind=kind).id
+        bench.comes_to(job_id, "succeeded", "scheduled", "failed")
+    eventually(lambda: len(sent.transactions) == 3)
     traces = [transaction["contexts"]["trace"] for transaction in sent.transactions]
     assert [(trace["op"], trace["status"]) for trace in traces] == [
         ("queue.task.pqclock", "ok"), ("queue.task.pqclock", "ok"), ("queue.task.pqclock", "internal_error"),

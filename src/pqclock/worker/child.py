@@ -27,6 +27,8 @@ from pqclock.worker import execution, outcomes, pipes
 from pqclock.worker.run import Run
 from pqclock.worker.service import load_app
 
+# What an idle child may take to end when the worker wants it no more.
+END_WITHIN = 3.0
 _INTERRUPTIONS = {kind.__name__: kind for kind in (Timeout, Cancelled)}
 
 
@@ -42,12 +44,18 @@ class ChildProcess:
         self._come = threading.Semaphore(0)
         self._jobs: list[dict[str, Any]] = []
         self._run: Run | None = None
+        self._turn = threading.Lock()
+        self._busy = self._gone = False
 
     def work(self) -> None:
-        """Run jobs until the worker is gone, which ends the process at once: its jobs are given to others then."""
+        """Run jobs until the worker is gone, which ends a job that runs at once: it is given to others then."""
         threading.Thread(target=self._hear, name="pqclock-worker", daemon=True).start()
         while True:
             self._come.acquire()
+            with self._turn:
+                if self._gone:
+                    return
+                self._busy = True
             self._answer(self._jobs.pop(0))
 
     def _hear(self) -> None:
@@ -55,6 +63,13 @@ class ChildProcess:
             while (message := pipes.receive(self._words)) is not None:
                 self._take(message)
         finally:
+            with self._turn:
+                self._gone = True
+                busy = self._busy
+            if not busy:
+                # Reports of the last job may be under way, and libraries that send them at the interpreter's end.
+                self._come.release()
+                time.sleep(END_WITHIN)
             os._exit(0)
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -79,6 +94,7 @@ class ChildProcess:
         self._run = run = Run(task, job, Dialogue(), moment - message["ran"], self._clock, self._save)
         outcome, error = self._ran(run)
         self._run = None
+        self._busy = False
         self._say({"outcome": pipes.outcome_message(outcome)})
         self._tell(run, outcome, error)
 

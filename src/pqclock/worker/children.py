@@ -26,6 +26,10 @@ log = logging.getLogger("pqclock.worker")
 START_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
 
 
+# A child that was told to end, and does not, is killed. It ends itself before, unless it cannot.
+BURY_AFTER = 5.0
+
+
 class Crashed(Exception):
     """The child process died, and how."""
 
@@ -85,11 +89,20 @@ class Child:
         self._process.kill()
 
     def close(self) -> None:
-        """End it and forget it."""
-        self._process.kill()
-        self._process.wait()
+        """Have it end, and forget it. It hears so by its pipe, and tells its last reports first, if it has any."""
         with self._sending, suppress(OSError):
             self._words.close()
+        if self.alive:
+            threading.Thread(target=self._bury, name="pqclock-child-end", daemon=True).start()
+        else:
+            self._bury()
+
+    def _bury(self) -> None:
+        try:
+            self._process.wait(BURY_AFTER)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         with suppress(OSError):
             self._answers.close()
 
