@@ -20,9 +20,9 @@ soak: .venv/.dev  ## leaders killed under load, and what that delays (FOR=2m KIL
 		$(if $(FREEZE_EVERY),--freeze-every $(FREEZE_EVERY)) $(if $(RESTART_EVERY),--restart-every $(RESTART_EVERY)) \
 		$(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(CLOCKS),--clocks $(CLOCKS)) $(ARGS)
 
-kills: .venv/.dev  ## worker processes killed under load, and what that delays (JOBS=20000 WORKERS=4 KILL_EVERY=1s)
+kills: .venv/.dev  ## workers killed under load and in long work, and what that delays (JOBS=20000 WORKERS=4 KILL_EVERY=1s STEPS=100000)
 	@PYTHONPATH=tests $(BIN)/python -m processes.survival $(if $(JOBS),--jobs $(JOBS)) $(if $(WORKERS),--workers $(WORKERS)) \
-		$(if $(KILL_EVERY),--kill-every $(KILL_EVERY))
+		$(if $(KILL_EVERY),--kill-every $(KILL_EVERY)) $(if $(STEPS),--steps $(STEPS))
 
 scale: .venv/.dev  ## very many schedules put, planned and promoted, measured (DECLARED=1000000 DUE=100000 IDLE=30)
 	@$(BIN)/python -m benchmarks.clock_scale $(or $(DECLARED),1000000) $(or $(DUE),100000) $(or $(IDLE),30)

@@ -76,17 +76,17 @@ def poison() -> None:
 
 
 @app.task("march", queue="march")
-def march(last: int, cursor: int = 0) -> Iterator[Checkpoint]:
-    """Many small steps, each written to a file outside of the database."""
-    with open("steps", "a", buffering=1) as steps:
+def march(last: int, pause: float, cursor: int = 0) -> Iterator[Checkpoint]:
+    """Many small steps, each written to a file outside of the database, with its time."""
+    with open("steps", "a", encoding="utf-8", buffering=1) as steps:
         for number in range(cursor + 1, last + 1):
-            steps.write(f"{number}\n")
+            steps.write(f"{number} {time.monotonic()}\n")
             yield Checkpoint(number, done=number, total=last)
-            time.sleep(0.0001)
+            time.sleep(pause)
 
 
 @app.task("ledger", queue="march")
-def ledger(last: int, cursor: int = 0) -> Iterator[None]:
+def ledger(last: int, pause: float, cursor: int = 0) -> Iterator[None]:
     """Steps that are written in the transaction of their checkpoint."""
     with psycopg.connect(os.environ["PQCLOCK_DATABASE_URL"], autocommit=True) as conn:
         for first in range(cursor + 1, last + 1, 50):
@@ -95,3 +95,4 @@ def ledger(last: int, cursor: int = 0) -> Iterator[None]:
                 conn.execute("INSERT INTO steps SELECT generate_series(%s::int, %s::int)", [first, upto])
                 current_job().checkpoint(upto, done=upto, total=last, conn=conn)
             yield
+            time.sleep(50 * pause)

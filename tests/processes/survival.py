@@ -2,9 +2,10 @@
 
     make kills JOBS=20000 WORKERS=4 KILL_EVERY=1s
 
-Some worker processes, one of which is killed (-9) at each interval, and a backlog of short jobs. In the end each job has
-one accepted finish, none is lost, none runs, and what was killed began again in time. Prints a line of JSON; ends with 1
-when a law was broken.
+Storm: some worker processes, one of which is killed (-9) at each interval, and a backlog of short jobs. In the end each
+job has one accepted finish, none is lost, none runs, and what was killed began again in time. March and ledger: an
+iteration of many steps that is killed ten times. Neighbours: short jobs beside some that kill their process. Prints a line
+of JSON for each; ends with 1 when a law was broken.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from conftest import Database
@@ -29,6 +31,7 @@ from pqclock.rules.durations import parse_duration
 from pqclock.store import jobs, migrate
 from pqclock.store.database import connect
 from pqclock.store.jobs import NewJob
+from processes.endurance import March, Neighbours, ledger, march, neighbours
 from processes.fleet import Fleet, children_of, eventually
 
 # From the moment a process is killed to when its jobs begin again, in seconds.
@@ -45,7 +48,7 @@ NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 @dataclass(frozen=True)
-class Report:
+class Storm:
     """What came of it; times in seconds."""
 
     jobs: int
@@ -69,7 +72,7 @@ class Report:
         return found
 
 
-def storm(fleet: Fleet, database: Database, *, count: int, workers: int, kill_every: float, within: float) -> Report:
+def storm(fleet: Fleet, database: Database, *, count: int, workers: int, kill_every: float, within: float) -> Storm:
     """Kill one worker process after the other while they work through so many jobs."""
     fleet.clock()
     parents = [fleet.worker("storm:4") for _ in range(workers)]
@@ -80,7 +83,7 @@ def storm(fleet: Fleet, database: Database, *, count: int, workers: int, kill_ev
     seconds = time.monotonic() - begun
     again = _delays(database, killed, _begins(fleet))
     crashes = database.value("SELECT count(*) FROM pqclock.attempt WHERE outcome = 'crashed'")
-    return Report(
+    return Storm(
         count, len(killed), _number(database, FINISHED_ONCE), undone, int(str(crashes)),
         _percentile(again, 0.5), _percentile(again, 0.99), round(seconds, 1),
     )  # fmt: skip
@@ -134,31 +137,41 @@ def _number(database: Database, statement: str) -> int:
 
 
 def main() -> int:
-    """The storm at full length, on a server of its own."""
+    """Everything at full length, each part on a server of its own; a line of JSON for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--kill-every", type=parse_duration, default=parse_duration("1s"))
+    parser.add_argument("--steps", type=int, default=100_000)
     asked = parser.parse_args()
+    every, long = asked.kill_every.total_seconds(), {"steps": asked.steps, "kills": 10, "pause": 0.0005, "within": 600}
+    parts: list[Callable[[Fleet, Database], Storm | March | Neighbours]] = [
+        partial(storm, count=asked.jobs, workers=asked.workers, kill_every=every, within=asked.jobs / 20 + 60),
+        partial(march, **long),
+        partial(ledger, **long),
+        partial(neighbours, seconds=30, poison_every=3),
+    ]
+    faults = [fault for part in parts for fault in _performed(part)]
+    for fault in faults:
+        print(f"broken: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def _performed(part: Callable[[Fleet, Database], Storm | March | Neighbours]) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         server = embedded.start(Path(name) / ".pqclock")
         session = connect(server.url, "pqclock", "test")
         migrate.migrate(session)
         fleet = Fleet(Path(name), server.url)
         try:
-            report = storm(
-                fleet, Database(server.url, session), count=asked.jobs, workers=asked.workers,
-                kill_every=asked.kill_every.total_seconds(), within=asked.jobs / 20 + 60,
-            )  # fmt: skip
+            report = part(fleet, Database(server.url, session))
         finally:
             fleet.end()
             session.close()
             server.close()
             embedded.erase(Path(name) / ".pqclock")
-    print(json.dumps(asdict(report)))
-    for fault in report.faults():
-        print(f"broken: {fault}", file=sys.stderr)
-    return 1 if report.faults() else 0
+    print(json.dumps({"part": type(report).__name__.lower(), **asdict(report)}), flush=True)
+    return report.faults()
 
 
 if __name__ == "__main__":

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from datetime import timedelta
 
 from conftest import Database
 from pqclock.store import jobs
 from pqclock.store.jobs import NewJob
-from processes.fleet import Fleet, children_of, eventually
+from processes.endurance import ledger, march, neighbours
+from processes.fleet import Fleet, eventually
 from processes.survival import storm
-
-
-def cursor(database: Database) -> int:
-    """How far the only job has come, as far as that is written."""
-    return int(str(database.value("SELECT coalesce(max((checkpoint ->> 'cursor')::int), 0) FROM pqclock.job")))
-
-
-def march_on(fleet: Fleet, database: Database, task: str, last: int, kills: int) -> None:
-    """Run an iteration whose worker is killed as soon as it has written that it came further."""
-    fleet.clock()
-    parent = fleet.worker("march:1")
-    job_id = jobs.insert(database.session, [NewJob(task, f'{{"last": {last}}}', queue="march")])[0][0]
-    for _ in range(kills):
-        before = cursor(database)
-        eventually(lambda before=before: cursor(database) > before, 30)  # type: ignore[misc]
-        for pid in children_of(parent):
-            os.kill(pid, signal.SIGKILL)
-    eventually(lambda: database.value("SELECT state FROM pqclock.jobs WHERE id = %s", job_id) == "succeeded", 60)
 
 
 def test_each_job_finishes_once_while_processes_are_killed(fleet: Fleet, database: Database) -> None:
@@ -38,17 +19,14 @@ def test_each_job_finishes_once_while_processes_are_killed(fleet: Fleet, databas
 
 
 def test_an_iteration_goes_on_where_it_was_killed(fleet: Fleet, database: Database) -> None:
-    march_on(fleet, database, "march", 60_000, kills=2)
-    steps = [int(line) for line in (fleet.folder / "steps").read_text().split()]
-    assert set(steps) == set(range(1, 60_001))
-    # It was killed just after it was saved: hardly anything was done twice.
-    assert len(steps) < 1.2 * 60_000
+    report = march(fleet, database, steps=15_000, kills=2, pause=0.0005, within=60)
+    assert report.faults() == []
+    assert report.twice > 0
 
 
 def test_an_iteration_with_checkpoints_of_its_own_repeats_nothing(fleet: Fleet, database: Database) -> None:
-    database.session.conn.execute("CREATE TABLE steps (n integer)")
-    march_on(fleet, database, "ledger", 100_000, kills=4)
-    assert database.rows("SELECT count(*), count(DISTINCT n), max(n) FROM steps") == [(100_000, 100_000, 100_000)]
+    report = ledger(fleet, database, steps=100_000, kills=4, pause=0.00002, within=60)
+    assert report.faults() == []
 
 
 def test_a_rolling_restart_costs_nothing_and_gives_jobs_back_at_once(fleet: Fleet, database: Database) -> None:
@@ -67,7 +45,7 @@ def test_a_rolling_restart_costs_nothing_and_gives_jobs_back_at_once(fleet: Flee
         assert '"level": "error"' not in fleet.log_of(process).lower()
 
 
-def test_neighbours_of_a_poison_job_hardly_notice(fleet: Fleet, database: Database) -> None:
+def test_a_poison_job_fails_and_its_neighbours_do_not(fleet: Fleet, database: Database) -> None:
     fleet.clock()
     fleet.worker("storm:4")
     eventually(lambda: database.value("SELECT count(*) FROM pqclock.process WHERE kind = 'worker'") == 1)
@@ -79,3 +57,9 @@ def test_neighbours_of_a_poison_job_hardly_notice(fleet: Fleet, database: Databa
     outcomes = "SELECT count(*) FROM pqclock.attempt WHERE outcome = 'succeeded' AND attempt = 1"
     assert database.value(outcomes) == len(ids)
     assert database.value("SELECT count(*) FROM pqclock.attempt WHERE outcome = 'crashed'") == 3
+
+
+def test_neighbours_of_poison_jobs_do_not_wait_for_them(fleet: Fleet, database: Database) -> None:
+    report = neighbours(fleet, database, seconds=5, poison_every=2)
+    assert report.poisons == 3
+    assert report.p50_beside < 0.25
