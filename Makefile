@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test soak kills scale lateness gates enqueue check format db clean
+.PHONY: help demo test soak kills scale lateness gates bench enqueue check format db clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ lateness: .venv/.dev  ## many ticks every second, how late they are, measured (S
 
 gates: .venv/.dev  ## what throttles cost: many keys, many blocked jobs, nothing to do (ARGS="keys blocked idle")
 	@$(BIN)/python -m benchmarks.gates $(ARGS)
+
+bench: .venv/.dev  ## all workloads against a floor of plain psycopg (ARGS="drain pickup --rounds 3 --json FILE", --list)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 enqueue: .venv/.dev  ## what enqueueing costs, against COPY and INSERT (ARGS="jobs singles")
 	@$(BIN)/python -m benchmarks.enqueueing $(ARGS)

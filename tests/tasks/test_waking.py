@@ -1,4 +1,4 @@
-"""Workers are told of a queue's first job at once, of those after it once in a while, and of all of them in the end."""
+"""Workers are told of a queue's first jobs at once, of those after them once in a while, and of all of them in the end."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def test_only_the_first_tells_of_itself(
     database: Database, heard: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waking, "WINDOW", 60.0)
+    monkeypatch.setattr(waking, "AT_ONCE", 1)
     told = Waking(database.connect)
     assert [come(told) for _ in range(3)] == [False, True, True]
     assert not told.is_quiet(("mail.bounce", None))
@@ -74,10 +75,21 @@ def test_a_window_ends_with_a_notification_which_begins_the_next_one(
     monkeypatch.setattr(waking, "WINDOW", 0.2)
     told = Waking(database.connect)
     began = time.monotonic()
-    while len(heard()) < 3:
-        come(told)
+    quiet = []
+    while len(heard()) < waking.AT_ONCE + 2:
+        quiet.append(come(told))
         assert time.monotonic() - began < 10
-    assert time.monotonic() - began >= 0.595
+    assert time.monotonic() - began >= 0.395
+    # The first few are told of at once, and after that none is any more.
+    assert quiet == [False] * waking.AT_ONCE + [True] * (len(quiet) - waking.AT_ONCE)
+
+
+def test_what_comes_at_a_walk_is_told_of_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waking, "WINDOW", 0.02)
+    told = Waking(database.connect)
+    for _ in range(10):
+        assert not come(told)
+        time.sleep(0.01)
 
 
 def test_what_the_database_did_not_make_ready_is_never_quiet(database: Database) -> None:
@@ -102,6 +114,7 @@ def test_its_thread_ends_when_nothing_comes_and_begins_again(
 
 def test_what_cannot_be_told_is_left_to_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waking, "WINDOW", 60.0)
+    monkeypatch.setattr(waking, "AT_ONCE", 1)
 
     def fail() -> NoReturn:
         raise ConnectionError("away")
@@ -116,6 +129,7 @@ def test_of_many_enqueues_few_notify_and_none_is_forgotten(
     app: App, heard: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waking, "WINDOW", 60.0)
+    monkeypatch.setattr(waking, "AT_ONCE", 1)
     for _ in range(20):
         app.tasks["mail.send"].enqueue()
     assert heard() == [READY]
@@ -131,6 +145,7 @@ def test_another_queue_and_a_callers_transaction_tell_at_once(
     app: App, database: Database, heard: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waking, "WINDOW", 60.0)
+    monkeypatch.setattr(waking, "AT_ONCE", 1)
     task = app.tasks["mail.send"]
     task.enqueue()
     task.enqueue()
@@ -143,6 +158,7 @@ def test_it_is_the_same_on_an_event_loop(
     app: App, heard: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waking, "WINDOW", 0.3)
+    monkeypatch.setattr(waking, "AT_ONCE", 1)
 
     async def enqueue() -> None:
         for _ in range(5):
@@ -165,7 +181,7 @@ def test_jobs_due_soon_tell_the_clock_each_time(app: App, database: Database) ->
 
 def test_a_process_tells_of_its_last_jobs_when_it_ends(database: Database, heard: Callable[[], list[str]]) -> None:
     script = (
-        "import sys; from pqclock import App; from pqclock.tasks import waking; waking.WINDOW = 60.0; "
+        "import sys; from pqclock import App; from pqclock.tasks import waking; waking.WINDOW, waking.AT_ONCE = 60.0, 1; "
         "app = App(database_url=sys.argv[1]); task = app.task('mail.send')(lambda: None); task.enqueue(); task.enqueue()"
     )
     subprocess.run([sys.executable, "-c", script, database.url], check=True, timeout=60)

@@ -1,8 +1,8 @@
-"""Tells workers of jobs that came in: of a queue's first one at once, and then once in 50 ms.
+"""Tells workers of jobs that came in: of a queue's first ones at once, and when there are many, then once in 50 ms.
 
 A notification costs its transaction a lock that all others of the server wait for, and has every worker look. So of many
-enqueues, one by one, only the first tells of its job itself; what comes in within the window after it is told of at the
-window's end, which begins the next one. A process that is killed before has its last jobs found by the next poll.
+enqueues, one by one, only the first few tell of their jobs themselves; what else comes in within 50 ms is told of at the
+end of these, which begins the next window. A process that is killed before has its last jobs found by the next poll.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from pqclock.store import listening
 from pqclock.store.database import Session
@@ -18,11 +19,21 @@ from pqclock.store.database import Session
 log = logging.getLogger("pqclock.tasks")
 
 WINDOW = 0.05
+# So few in a window cost nothing, and need not wait for its end: what comes at a walk is heard at once.
+AT_ONCE = 8
 # Its thread ends when there was nothing to tell for so long, and with it its connection.
 IDLE = 1.0
 
 # A task, and the queue that the call names, if it does.
 Kind = tuple[str, str | None]
+
+
+@dataclass(slots=True)
+class _Window:
+    """Since when, and how many notifications are still free in it."""
+
+    ends: float
+    free: int
 
 
 class Waking:
@@ -33,8 +44,7 @@ class Waking:
         self._changed = threading.Condition()
         # The notification that a job of each kind brought last; where it goes is for the database to say.
         self._wakes: dict[Kind, str | None] = {}
-        # When each was sent last.
-        self._told: dict[str, float] = {}
+        self._windows: dict[str, _Window] = {}
         self._owed: set[str] = set()
         self._thread: threading.Thread | None = None
 
@@ -42,7 +52,8 @@ class Waking:
         """Whether a job of this kind may come in without a notification: `came` has it told of later then."""
         with self._changed:
             wake = self._wakes.get(kind)
-            return wake is not None and time.monotonic() < self._told[wake] + WINDOW
+            window = None if wake is None else self._windows[wake]
+            return window is not None and window.free == 0 and time.monotonic() < window.ends
 
     def came(self, kind: Kind, wake: str | None, *, quiet: bool) -> None:
         """A job came in and is committed; `wake` is the notification that it sent, or was to send had it not been quiet."""
@@ -51,13 +62,20 @@ class Waking:
             if wake is None:
                 return
             if not quiet:
-                self._told[wake] = time.monotonic()
+                self._count(wake, time.monotonic())
                 return
             self._owed.add(wake)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pqclock-waking", daemon=True)
                 self._thread.start()
             self._changed.notify()
+
+    def _count(self, wake: str, now: float) -> None:
+        window = self._windows.get(wake)
+        if window is None or now >= window.ends:
+            self._windows[wake] = _Window(now + WINDOW, AT_ONCE - 1)
+        else:
+            window.free = max(0, window.free - 1)
 
     def flush(self) -> None:
         """Tell at once of what is still to be told of."""
@@ -78,12 +96,12 @@ class Waking:
         with self._changed:
             while True:
                 now = time.monotonic()
-                due = {wake for wake in self._owed if self._told[wake] + WINDOW <= now}
+                due = {wake for wake in self._owed if self._windows[wake].ends <= now}
                 if due:
                     self._owed -= due
-                    self._told.update(dict.fromkeys(due, now))
+                    self._windows.update((wake, _Window(now + WINDOW, 0)) for wake in due)
                     return due
-                ends = [self._told[wake] + WINDOW - now for wake in self._owed]
+                ends = [self._windows[wake].ends - now for wake in self._owed]
                 if not self._changed.wait(min(ends, default=IDLE)) and not ends and not self._owed:
                     self._thread = None
                     return None
