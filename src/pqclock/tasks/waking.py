@@ -52,8 +52,11 @@ class Waking:
         """Whether a job of this kind may come in without a notification: `came` has it told of later then."""
         with self._changed:
             wake = self._wakes.get(kind)
-            window = None if wake is None else self._windows[wake]
-            return window is not None and window.free == 0 and time.monotonic() < window.ends
+            if wake is None:
+                return False
+            # What is owed is told of any moment now.
+            window = self._windows[wake]
+            return wake in self._owed or (window.free == 0 and time.monotonic() < window.ends)
 
     def came(self, kind: Kind, wake: str | None, *, quiet: bool) -> None:
         """A job came in and is committed; `wake` is the notification that it sent, or was to send had it not been quiet."""
