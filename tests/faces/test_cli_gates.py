@@ -128,12 +128,12 @@ def test_a_gate_without_a_key_and_one_with_an_empty_key_are_a_row_each(busy: Dat
     enqueue_gated(busy.session, "fuse:bank", task="pay")
     enqueue_gated(busy.session, "fuse:bank:", task="pay")
     claim(busy.session, now=None, tasks=["pay"])
-    busy.session.conn.execute("UPDATE pqclock.gate SET note = 'of the first' WHERE name = 'fuse:bank'")
+    busy.session.conn.execute("UPDATE pqclock.gate SET note = 'of the second' WHERE name = 'fuse:bank:'")
     busy.session.conn.execute("UPDATE pqclock.gate SET blown_until = 'infinity' WHERE name = 'fuse:bank:'")
     rows = listed("gates", "--rule", "bank", "--json").json["gates"]
     assert [(row["gate"], row["state"], row["note"]) for row in rows] == [
-        ("fuse:bank", "open", "of the first"),
-        ("fuse:bank:", "blown", None),
+        ("fuse:bank", "open", None),
+        ("fuse:bank:", "blown", "of the second"),
     ]
     assert len(listed("gates", "show", "bank", "--json").json["gates"]) == 1
 
@@ -167,3 +167,21 @@ def test_a_gate_is_also_named_as_listings_and_rules_name_it(busy: Database, list
     assert "is a throttle and no fuse" in listed("gates", "blow", f"{prefix}stripe").err
     assert listed("gates", "blow", "fuse:api").err == "fuse:api: blown until `pqclock gates reset`\n"
     assert listed("gates", "show", "fuse.stripe").code == 1
+
+
+def test_output_says_what_is_so_now(busy: Database, listed: Command) -> None:
+    assert listed("gates", "blow", "api", "--for", "10m", "--note", "asked").code == 0
+    assert "asked" in listed("gates").out
+    busy.session.conn.execute("UPDATE pqclock.gate SET blown_until = now() - interval '1 s' WHERE rule = 'api'")
+    text = listed("gates", "show", "api").out
+    assert "half open" in text and "asked" not in text and "ago\nkind" not in text
+    assert not [line for line in text.splitlines() if line.startswith("blown until")]
+    assert text.startswith("fuse\n") and "{" not in text
+    assert "OSError  no route" in text and "OSError: no route" not in text
+    assert all(line == line.rstrip() for words in ("gates", "doctor") for line in listed(words).out.splitlines())
+
+
+def test_a_time_that_is_over_at_once_is_named(busy: Database, listed: Command) -> None:
+    for words in (("gates", "blow", "api", "--for", "0s"), ("queues", "pause", "q", "--for", "0s")):
+        done = listed(*words)
+        assert done.code == 2 and "Invalid value for '--for': '0s' is over at once" in done.err

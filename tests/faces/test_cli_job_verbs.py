@@ -117,7 +117,7 @@ def test_many_are_not_changed_unasked(database: Any, run: Command) -> None:
         (["discard", "--state", "running"], "state 'running' is not taken: use scheduled or ready"),
         (["run", "--schedule", "nightly"], "the database has no schedule"),
         (["retry", "--since", "soon"], "'soon' is no time"),
-        (["retry", "x"], "'x' is not a valid integer"),
+        (["retry", "x"], "a job id is a whole number"),
     ],
 )
 def test_what_is_not_meant_is_refused(run: Command, args: list[str], words: str) -> None:

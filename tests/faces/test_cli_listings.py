@@ -82,7 +82,8 @@ def test_jobs_have_the_fields_of_the_view(database: Any, listed: Command) -> Non
 )
 def test_rows_are_those_of_the_public_views(view: str, row: Any, database: Any) -> None:
     described = database.session.conn.execute(f"SELECT * FROM pqclock.{view} LIMIT 0").description
-    assert [column.name for column in described] == list(row.__slots__)
+    # What the clock found wrong with a schedule is no part of the view.
+    assert [column.name for column in described] == [name for name in row.__slots__ if name != "fault"]
 
 
 def test_jobs_filters(database: Any, listed: Command) -> None:

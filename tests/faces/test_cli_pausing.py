@@ -51,7 +51,17 @@ def test_pause_and_resume(noun: str, job: int, listed: Command) -> None:
 
 @pytest.mark.parametrize("noun", NAMES)
 def test_a_name_that_no_job_has_is_told(noun: str, job: int, listed: Command) -> None:
-    assert listed(noun, "pause", "mcie", "--for", "1h").err == f"{noun[:-1]} mcie: paused (no live job has it)\n"
+    words = "no such task is published" if noun == "tasks" else "no live job has it"
+    assert listed(noun, "pause", "mcie", "--for", "1h").err == f"{noun[:-1]} mcie: paused ({words})\n"
+
+
+def test_the_nearest_published_task_is_named(database: Database, listed: Command) -> None:
+    database.session.conn.execute(
+        "INSERT INTO pqclock.task (name, arg_defaults, options, code_version, published_at)"
+        " VALUES ('reports.daily', '{}', '{}', '1', now())"
+    )
+    said = 'task report.daily: paused (no such task is published; did you mean "reports.daily"?)'
+    assert listed("tasks", "pause", "report.daily", "--for", "1h").err == f"{said}\n"
 
 
 @pytest.mark.parametrize("noun", NAMES)
@@ -92,7 +102,7 @@ def test_the_same_verbs_in_python(database: Database, job: int) -> None:
     try:
         app.queues.pause("mice", timedelta(hours=1), note="moved")
         app.tasks.pause("mail")
-        app.labels.pause("finance")
+        app.labels.pause("finance", "2h")
         assert [(row.queue, row.note) for row in app.queues.list().rows] == [("mice", "moved")]
         assert [row.task for row in app.tasks.list().rows if row.paused_until] == ["mail"]
         assert [row.label for row in app.labels.list().rows if row.paused_until] == ["finance"]

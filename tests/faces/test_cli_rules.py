@@ -60,7 +60,7 @@ def test_put_list_show_and_remove(database: Any, call: Command) -> None:
         (("put", "throttle.a b", "--rate", "1/1s"), 2, 'the name "a b" must match'),
         (("put", "throttle.a"), 2, "a throttle needs rate, concurrency or both"),
         (("put", "throttle.a", "--rate", "100"), 2, 'rate must be a rate such as "100/1m", not "100"'),
-        (("put", "throttle.a", "--rate", "1/1s", "--burst", "2"), 2, "burst must not be above the rate, 1"),
+        (("put", "throttle.a", "--rate", "1/1s", "--burst", "2"), 2, "burst = 2 must not be above the rate, 1"),
         (("put", "throttle.a", "--rate", "1/1s", "--probes", "2"), 2, "probes is no field of this table"),
         (("put", "fuse.a", "--failures", "3"), 2, 'the field "within" is missing'),
         (("remove", "throttle.nobody"), 1, 'the database has no rule "throttle.nobody"'),
@@ -110,3 +110,14 @@ def test_files_with_rules_can_be_looked_at_without_a_database(command: Command) 
     assert command("check", "--strict").code == 0
     assert command("next", "-n", "2").code == 0
     assert command("simulate", "--from", "2026-11-22", "--to", "2026-11-23").code == 0
+
+
+def test_only_a_like_name_is_suggested(call: Command) -> None:
+    assert call("rules", "put", "throttle.stripe", "--rate", "1/1s").code == 0
+    assert 'did you mean "throttle.stripe"?' in call("rules", "show", "throttle.strip").err
+    assert 'did you mean "throttle.stripe"?' in call("rules", "show", "fuse.stripe").err
+    assert "did you mean" not in call("rules", "show", "throttle.bank").err
+    done = call(
+        "rules", "put", "fuse.a", "--failures", "1", "--within", "1m", "--cool-down", "1m", "--max-cool-down", "30s"
+    )
+    assert "max_cool_down = 30s must not be below cool_down, 1m" in done.err

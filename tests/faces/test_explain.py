@@ -161,3 +161,21 @@ def test_others_at_the_gate_and_those_before_it_are_reckoned_with(working: Datab
     enqueue_gated(working.session, "throttle:x", task="call", count=2)
     claim(working.session, now=None, tasks=["call"])
     assert "; 9 jobs of other lanes wait for it too, and may go first" in listed("explain", str(the_job(working))).out
+
+
+def test_a_job_id_is_a_number(working: Database, listed: Command) -> None:
+    for words in (("explain", "abc"), ("jobs", "show", "-1"), ("jobs", "cancel", "9" * 30)):
+        done = listed(*words)
+        assert done.code == 2 and ("a job id is a whole number" in done.err or "No such option" in done.err)
+    assert "a job id is a whole number" in listed("explain", "abc").err
+
+
+def test_the_class_of_the_last_failure_is_said_once(working: Database, listed: Command) -> None:
+    fuse(working.session, "api", failures=1)
+    enqueue_gated(working.session, "fuse:api", count=2)
+    job, _ = claim(working.session, now=None).jobs
+    now: Any = working.value("SELECT clock_timestamp()")
+    end(working.session, job, "failed", now, "OSError", error="OSError: boo\nmore", error_type="OSError")
+    enqueue_gated(working.session, "fuse:api", task="mail")
+    text = listed("explain", str(the_job(working))).out
+    assert "its last failure was OSError: boo" in text and "OSError: OSError" not in text

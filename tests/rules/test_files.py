@@ -169,7 +169,7 @@ def test_the_notes_of_an_expression_are_warnings() -> None:
         ('[throttle.x]\nrate = "1/54w"\n', 'rate must have a window of at most 53w, not "54w"', (2, 8)),
         ('[throttle.x]\nrate = "1/x"\n', "rate: 'x' is not a duration", (2, 8)),
         ('[throttle.x]\n', "a throttle needs rate, concurrency or both", (1, 11)),
-        ('[throttle.x]\nrate = "5/1s"\nburst = 6\n', "burst must not be above the rate, 5", (3, 9)),
+        ('[throttle.x]\nrate = "5/1s"\nburst = 6\n', "burst = 6 must not be above the rate, 5", (3, 9)),
         ('[throttle.x]\nconcurrency = 5\nburst = 6\n', "burst needs a rate", (3, 1)),
         ('[fuse.x]\nwithin = "1m"\ncool_down = "1m"\n', "a fuse needs failures, failure_rate or both", (1, 7)),
         ('[fuse.x]\nfailures = 5\ncool_down = "1m"\n', 'the field "within" is missing', (1, 7)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from pqclock.cli.checking import count
 from pqclock.cli.moments import span
 from pqclock.cli.verdicts import Result, ok, problem, some, warning
 from pqclock.cli.zones import check_zones
@@ -121,7 +122,7 @@ def _clock(session: Session) -> Result:
         )
     if clock.behind is not None and clock.behind > _BEHIND:
         return problem(f"the leader {leader} plans {span(clock.behind)} late: look at its log")
-    return ok(f"{leader} leads {clock.schedules:,} schedules, beat {span(clock.beat_age)} ago")
+    return ok(f"{leader} leads {count(clock.schedules, 'schedule')}, beat {span(clock.beat_age)} ago")
 
 
 def _clock_times(session: Session) -> Result:

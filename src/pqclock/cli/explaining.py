@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 
 from pqclock.cli.moments import moment
-from pqclock.cli.options import Asked, asking
+from pqclock.cli.options import JOB_ID, Asked, asking
 from pqclock.cli.output import cell, print_json, show
 from pqclock.cli.root import EXIT_CODES
 from pqclock.rules.explaining import MOST_AHEAD, Explanation, Reason
@@ -17,7 +17,7 @@ _JOBS_NAMED = 5
 
 
 @click.command(epilog=EXIT_CODES)
-@click.argument("job_id", type=click.IntRange(min=0), metavar="JOB")
+@click.argument("job_id", type=JOB_ID, metavar="JOB")
 @asking("database_url", "schema")
 def explain(asked: Asked, job_id: int) -> None:
     """Tell why a job is not running and until when: its time, pauses, workers, and every gate in its way.

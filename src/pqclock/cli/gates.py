@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +14,13 @@ from pqclock.cli.options import TEXT, Asked, asking, paging
 from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
 from pqclock.cli.replaying import replay
 from pqclock.cli.root import EXIT_CODES
+from pqclock.cli.rules import limits
 from pqclock.store import gates as store
 from pqclock.store import listings
-from pqclock.store.gate_rows import GateRow, LaneRow, RuleTerms, Shown, SlotRow
+from pqclock.store.gate_rows import FailureRow, GateRow, LaneRow, RuleTerms, Shown, SlotRow
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _COLUMNS = ("gate", "kind", "state", "tokens", "running", "lanes", "jobs", "opens", "blown until", "note")
 
@@ -69,9 +74,14 @@ def _row(row: GateRow, now: datetime, most: int) -> tuple[object, ...]:
         row.waiting,
         counted(row.waiting_jobs, most),
         moment(row.opens_at, now) if row.state != "open" else None,
-        moment(row.blown_until, now),
+        moment(_ahead(row, row.blown_until, now), now),
         row.note,
     )
+
+
+def _ahead(row: GateRow, instant: datetime | None, now: datetime) -> datetime | None:
+    """The instant, while it is to come and means something."""
+    return instant if instant is not None and instant > now and row.standing != "removed" else None
 
 
 def reference(rule: str, key: str) -> str:
@@ -115,32 +125,34 @@ def show_gate(asked: Asked, gate: str) -> None:
 def _show(gate: str, found: Shown, now: datetime) -> None:
     if not found.gates:
         say(f"gate {gate}: no job has met it yet")
+    parts: list[RenderableType] = []
     for row in found.gates:
         shown = zip(_COLUMNS, _row(row, now, store.MOST_SHOWN), strict=True)
-        show(heading(row.kind), details([*shown, ("closed until", moment(row.closed_until, now))]))
-    show(heading("rules"), table(("kind", "rule", "state", "source", "terms"), [_terms(rule) for rule in found.terms]))
+        pairs = [*shown, ("closed until", moment(_ahead(row, row.closed_until, now), now))]
+        parts += [heading(row.kind, first=not parts), details(pairs)]
+    columns: tuple[str, ...] = ("kind", "rule", "state", "source", "terms")
+    parts += [heading("rules", first=not parts), table(columns, [_terms(rule) for rule in found.terms])]
     if found.slots:
         columns = ("gate", "job", "task", "queue", "worker", "host", "pid", "since")
-        show(heading("running"), table(columns, [_slot(slot, now) for slot in found.slots]))
+        parts += [heading("running"), table(columns, [_slot(slot, now) for slot in found.slots])]
     if found.lanes:
         columns = ("gate", "queue", "task", "units", "priority", "jobs", "first job", "waited")
-        show(heading("waiting"), table(columns, [_lane(lane, now) for lane in found.lanes]))
+        parts += [heading("waiting"), table(columns, [_lane(lane, now) for lane in found.lanes])]
     if found.failures:
-        rows = [
-            (
-                moment(one.failed_at, now),
-                one.job_id,
-                one.error_type,
-                (one.error or "").strip().partition("\n")[0],
-                one.counts,
-            )
-            for one in found.failures
-        ]
-        show(heading("last failures"), table(("when", "job", "error", "message", "counts"), rows))
+        columns = ("when", "job", "error", "message", "counts")
+        parts += [heading("last failures"), table(columns, [_failure(one, now) for one in found.failures])]
+    show(*parts)
 
 
 def _terms(rule: RuleTerms) -> tuple[object, ...]:
-    return rule.kind, rule.rule, rule.state, rule.source, rule.definition
+    return rule.kind, rule.rule, rule.state, rule.source, limits(rule.definition)
+
+
+def _failure(one: FailureRow, now: datetime) -> tuple[object, ...]:
+    words = (one.error or "").strip().partition("\n")[0]
+    # The first line of an error begins with its class, which has a column of its own.
+    message = words.removeprefix(f"{one.error_type}: ") if words != one.error_type else ""
+    return moment(one.failed_at, now), one.job_id, one.error_type, message, one.counts
 
 
 def _slot(slot: SlotRow, now: datetime) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ import click
 from pqclock.cli.options import TEXT, Asked, asking
 from pqclock.cli.output import print_json, say
 from pqclock.cli.root import EXIT_CODES
-from pqclock.cli.scheduling import Duration
+from pqclock.cli.scheduling import Length
 from pqclock.rules.durations import format_duration
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _all_keys = click.option("--all-keys", is_flag=True, help="All gates that the ru
 
 @click.command(epilog=EXIT_CODES)
 @_gate
-@click.option("--for", "length", type=Duration(), metavar="D", help="How long; else until it is reset.")
+@click.option("--for", "length", type=Length(), metavar="D", help="How long; else until it is reset.")
 @_note
 @_all_keys
 @asking("database_url", "schema")
@@ -71,7 +71,7 @@ def reset(asked: Asked, gate: str, all_keys: bool) -> None:
 
 @click.command(epilog=EXIT_CODES)
 @_gate
-@click.argument("length", type=Duration(), metavar="DURATION")
+@click.argument("length", type=Length(), metavar="DURATION")
 @_note
 @asking("database_url", "schema")
 def cool(asked: Asked, gate: str, length: timedelta, note: str | None) -> None:

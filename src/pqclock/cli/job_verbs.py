@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pqclock.cli.options import TEXT, Asked, asking
+from pqclock.cli.options import STORED_JOB_ID, TEXT, Asked, asking
 from pqclock.cli.output import print_json, say
 from pqclock.cli.replaying import Since
 from pqclock.cli.root import EXIT_CODES
@@ -59,7 +59,7 @@ def _add(group: click.Group, name: str, text: str, options: tuple[Callable[..., 
     command: Any = asking("database_url", "schema")(verb)
     for option in reversed(options):
         command = option(command)
-    ids = click.argument("job_ids", nargs=-1, type=click.IntRange(0, 2**63 - 1), metavar="[JOB]...")
+    ids = click.argument("job_ids", nargs=-1, type=STORED_JOB_ID, metavar="[JOB]...")
     group.command(name, help=text, epilog=EXIT_CODES)(ids(command))
 
 

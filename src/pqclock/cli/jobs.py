@@ -11,8 +11,8 @@ from pqclock.cli.family import Family, awaiting_words, parts_words
 from pqclock.cli.job_verbs import add_verbs
 from pqclock.cli.lazy import DefaultGroup
 from pqclock.cli.moments import moment
-from pqclock.cli.options import TEXT, Asked, asking, paging
-from pqclock.cli.output import details, heading, plain, print_json, print_table, say, show, table
+from pqclock.cli.options import JOB_ID, TEXT, Asked, asking, paging
+from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
 from pqclock.cli.progress import progress_words
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import UnknownJob
@@ -90,7 +90,7 @@ def _first_line(error: str | None) -> str:
 
 
 @jobs.command("show", epilog=EXIT_CODES)
-@click.argument("job_id", type=click.IntRange(min=0), metavar="JOB")
+@click.argument("job_id", type=JOB_ID, metavar="JOB")
 @asking("database_url", "schema")
 def show_job(asked: Asked, job_id: int) -> None:
     """Show one job with all its attempts.

@@ -39,7 +39,25 @@ class FilterText(click.ParamType[str]):
         return text
 
 
+class JobId(click.ParamType[int]):
+    """The id of a job; one that is too great for the database is told so by whoever looks for it."""
+
+    name = "job"
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number, or a usage error."""
+        text = str(value)
+        if not (text.isascii() and text.isdecimal()) or len(text) > 100 or int(text) > (self.most or int(text)):
+            self.fail(f"{text!r:.60} is none: a job id is a whole number, such as 4711", param, ctx)
+        return int(text)
+
+
 TEXT = FilterText()
+JOB_ID = JobId()
+STORED_JOB_ID = JobId(2**63 - 1)
 
 
 def setting_option(name: str, *, multiple: bool = False) -> Callable[[Command], Command]:

@@ -92,11 +92,11 @@ def details(pairs: Iterable[tuple[str, object]]) -> RenderableType:
     )
 
 
-def heading(text: str) -> RenderableType:
-    """A line above a table."""
+def heading(text: str, *, first: bool = False) -> RenderableType:
+    """A line above a table, and an empty one above it unless it is the first of all."""
     from rich.text import Text
 
-    return Text(f"\n{text}", style="bold")
+    return Text(text if first else f"\n{text}", style="bold")
 
 
 def show(*parts: RenderableType) -> None:
@@ -104,8 +104,15 @@ def show(*parts: RenderableType) -> None:
     from pqclock.cli.console import Plain
 
     console = Plain()
-    for part in parts:
-        console.print(part)
+    if sys.stdout.isatty():
+        for part in parts:
+            console.print(part)
+        return
+    # Columns are filled up with blanks, which nobody wants at the end of a line.
+    with console.capture() as drawn:
+        for part in parts:
+            console.print(part)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from pqclock.cli.coming import Instant
 from pqclock.cli.options import TEXT, Asked, asking
 from pqclock.cli.output import print_json, say
 from pqclock.cli.root import EXIT_CODES
-from pqclock.cli.scheduling import Duration
+from pqclock.cli.scheduling import Length
 
 if TYPE_CHECKING:
     from pqclock.store.listing_rows import Page
@@ -29,12 +29,13 @@ def _add_pause(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -
     @group.command("pause", help=_PAUSE.format(kind=kind), epilog=EXIT_CODES)
     @click.argument("name", type=TEXT)
     @click.option("--until", type=Instant(), metavar="T", help="The end; without an offset it is in UTC.")
-    @click.option("--for", "length", type=Duration(), metavar="D", help="How long, from now on.")
+    @click.option("--for", "length", type=Length(), metavar="D", help="How long, from now on.")
     @click.option("--note", type=TEXT, metavar="TEXT", help="Why, for those who look.")
     @asking("database_url", "schema")
     def pause(asked: Asked, name: str, until: datetime | None, length: timedelta | None, note: str | None) -> None:
         from pqclock.cli.connection import connected
-        from pqclock.store import pauses
+        from pqclock.rules.files.findings import hint
+        from pqclock.store import pauses, tasks
 
         if until is not None and length is not None:
             raise click.UsageError("--until and --for both say when the pause ends: give one of them.")
@@ -42,12 +43,15 @@ def _add_pause(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -
         with connected(asked.settings) as session:
             pauses.pause(session, kind, name, end, note)
             rows = look(session, only=name).rows
+            published = tasks.names(session) if kind == "task" else []
         if asked.json:
             print_json(f"{kind}s", rows)
         else:
             ending = "" if end else f"; `pqclock {kind}s resume` ends it"
             # Any name can be paused, before there is anything: a slip of the pen should show.
             unknown = "" if any(row.scheduled or row.ready or row.running for row in rows) else " (no live job has it)"
+            if unknown and kind == "task" and name not in published:
+                unknown = f" (no such task is published{hint(name, published)})"
             say(f"{kind} {name}: paused{unknown}{ending}")
 
 

@@ -121,7 +121,7 @@ def _rule(session: Session, given: str, files: tuple[str, ...], fields: Mapping[
 def _from_files(given: str, paths: tuple[str, ...], fields: Mapping[str, Any]) -> Rule:
     from pqclock.errors import UnknownRule
     from pqclock.rules.files import rule_from_fields
-    from pqclock.rules.files.findings import hint
+    from pqclock.rules.files.declarations import hint_label
     from pqclock.rules.rule import meant
     from pqclock.schedule_files import read_paths
 
@@ -131,7 +131,7 @@ def _from_files(given: str, paths: tuple[str, ...], fields: Mapping[str, Any]) -
     rules = {rule.label: rule for rule in found.rules}
     label = meant(given, rules, fields)
     if label not in rules:
-        raise UnknownRule(f"these files declare no rule {label!r:.120}{hint(label, rules)}")
+        raise UnknownRule(f"these files declare no rule {label!r:.120}{hint_label(label, rules)}")
     base = rules[label]
     return replace(base, definition=rule_from_fields(label, {**base.definition, **fields}).definition)
 

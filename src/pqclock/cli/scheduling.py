@@ -34,6 +34,17 @@ class Duration(click.ParamType[timedelta]):
             self.fail(str(error), param, ctx)
 
 
+class Length(Duration):
+    """A length of time that is not nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The timedelta, or a usage error."""
+        length = super().convert(value, param, ctx)
+        if not length:
+            self.fail(f"{value!r:.40} is over at once: give a longer time, such as 10m", param, ctx)
+        return length
+
+
 class JsonObject(click.ParamType[dict[str, Any]]):
     """A JSON object."""
 
@@ -123,7 +134,7 @@ def remove(asked: Asked, key: str) -> None:
 @click.command(epilog=EXIT_CODES)
 @_key
 @click.option("--until", type=Instant(), metavar="T", help="The end; without an offset it is in UTC.")
-@click.option("--for", "length", type=Duration(), metavar="D", help="How long, from now on.")
+@click.option("--for", "length", type=Length(), metavar="D", help="How long, from now on.")
 @click.option("--note", type=TEXT, metavar="TEXT", help="Why, for those who look.")
 @asking("database_url", "schema")
 def pause(asked: Asked, key: str, until: datetime | None, length: timedelta | None, note: str | None) -> None:

@@ -45,7 +45,7 @@ SELECT n.name AS gate, n.kind, n.rule, n.key, r.state AS declared,
                SELECT FROM {schema}.job AS j WHERE j.lane = l.lane AND j.state = 'ready' AND j.lane IS NOT NULL
                LIMIT %(most)s + 1) AS j
            WHERE l.gate_id = g.id AND l.lane IS DISTINCT FROM %(lane)s::uuid LIMIT %(most)s + 1) AS c) AS others,
-       f.failed_at, concat_ws(': ', f.error_type, split_part(ltrim(f.error, E' \t\r\n'), E'\n', 1)) AS failure, g.note
+       f.failed_at, CASE WHEN starts_with(f.error, f.error_type) THEN w.line ELSE concat_ws(': ', f.error_type, w.line) END AS failure, g.note
 FROM (SELECT u.name, split_part(u.name, ':', 1) AS kind, split_part(u.name, ':', 2) AS rule,
              substr(u.name, length(split_part(u.name, ':', 1)) + length(split_part(u.name, ':', 2)) + 3) AS key
       FROM unnest(%(names)s::text[]) AS u (name)) AS n
@@ -55,6 +55,7 @@ LEFT JOIN LATERAL (
     SELECT coalesce(g.tat_ns, 0) + (%(units)s - r.burst) * r.interval_ns AS due_ns) AS d ON true
 LEFT JOIN LATERAL (
     SELECT f.* FROM {schema}.fuse_failure AS f WHERE f.gate_id = g.id ORDER BY f.failed_at DESC LIMIT 1) AS f ON true
+LEFT JOIN LATERAL (SELECT split_part(ltrim(f.error, E' \t\r\n'), E'\n', 1) AS line) AS w ON true
 ORDER BY n.name
 
 -- name: pauses

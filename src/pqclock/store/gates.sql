@@ -15,7 +15,9 @@ SELECT g.rule, g.kind, g.key, s.state, s.running, s.waiting,
                SELECT FROM {schema}.job AS j WHERE j.lane = l.lane AND j.state = 'ready' AND j.lane IS NOT NULL
                LIMIT %(most)s + 1) AS j
            WHERE l.gate_id = g.id LIMIT %(most)s + 1) AS c) AS waiting_jobs,
-       g.note, g.name AS gate
+       -- What was said of a time that is over says nothing of now.
+       CASE WHEN greatest(g.closed_until, g.blown_until) > now() AND r.state IS DISTINCT FROM 'removed' THEN g.note END AS note,
+       g.name AS gate
 FROM {schema}.gate AS g
 JOIN {schema}.gate_states AS s ON s.name = g.name
 LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule

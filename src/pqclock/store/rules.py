@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from pqclock.errors import ArgumentError, UnknownRule
-from pqclock.rules.files.declarations import checked_label, rule_from_fields
-from pqclock.rules.files.findings import hint, show
+from pqclock.rules.files.declarations import checked_label, hint_label, rule_from_fields
+from pqclock.rules.files.findings import show
 from pqclock.rules.rule import Rule, meant, split_label
 from pqclock.store import schedules
 from pqclock.store.changing import repeated
@@ -242,7 +242,7 @@ def _refuse_declared(found: Sequence[KnownRule]) -> None:
 
 def _unknown(session: Session, label: str) -> UnknownRule:
     near = [found for (found,) in session.run("rules.labels", limit=_SUGGESTED_FROM)]
-    return UnknownRule(f"the database has no rule {show(label)}{hint(label, near)}; see `pqclock rules list`")
+    return UnknownRule(f"the database has no rule {show(label)}{hint_label(label, near)}; see `pqclock rules list`")
 
 
 def _row(rule: Rule) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pqclock.rules.durations import parse_duration
 from pqclock.store import listings, pauses
 from pqclock.store.listing_rows import LabelRow, Page, QueueRow, TaskRow
 
@@ -22,14 +23,17 @@ class _Pausing:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def pause(self, name: str, until: datetime | timedelta | None = None, note: str | None = None) -> None:
-        """Let no job of it start from now on and before `until`: an aware datetime, a timedelta from now, or `resume`.
+    def pause(self, name: str, until: datetime | timedelta | str | None = None, note: str | None = None) -> None:
+        """Let no job of it start from now on and before `until`: an aware datetime, a length of time, or `resume`.
+
+        A length of time counts from now: a timedelta, or a text such as `2h`.
 
         What runs goes on, what waits is kept and costs no attempt. A second pause replaces the first. Raises
         ArgumentError.
         """
+        end = parse_duration(until) if isinstance(until, str) else until
         with self._connections.session() as session:
-            pauses.pause(session, self._kind, name, until, note)
+            pauses.pause(session, self._kind, name, end, note)
 
     def resume(self, name: str) -> bool:
         """End a pause; False when there was none."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pqclock.errors import ArgumentError
+from pqclock.rules.durations import format_duration
 from pqclock.rules.files.entry import read_section, sentence
 from pqclock.rules.files.fields import REFERENCES_LIMIT, SECTIONS, Section
-from pqclock.rules.files.findings import hint, show
+from pqclock.rules.files.findings import hint, nearest, show
 from pqclock.rules.files.kinds import Fault
 from pqclock.rules.rule import KINDS, Rule, split_label
 
@@ -55,6 +56,17 @@ def checked_label(label: object) -> tuple[str, str]:
     return found
 
 
+def hint_label(label: str, known: Iterable[str]) -> str:
+    """`; did you mean "throttle.stripe"?`, or nothing: kinds do not make names alike."""
+    labels = sorted(known)
+    name = nearest(label.partition(".")[2] or label, [one.partition(".")[2] for one in labels])
+    found = [one for one in labels if one.partition(".")[2] == name]
+    meant = next(
+        (one for one in found if one.partition(".")[0] == label.partition(".")[0]), found[0] if found else None
+    )
+    return f"; did you mean {show(meant)}?" if meant else ""
+
+
 def plain(section: Section, values: Mapping[str, object]) -> dict[str, Any]:
     """Values that were read, as JSON."""
     return {name: section.fields[name].kind.plain(value) for name, value in values.items()}
@@ -84,7 +96,7 @@ def _throttle_faults(values: Mapping[str, Any], given: Mapping[str, object]) -> 
         return [Fault("needs a rate", ("burst",), on_key=True)]
     rate = int(values["rate"].partition("/")[0]) if "rate" in values else None
     if rate is not None and values.get("burst", 1) > rate:
-        return [Fault(f"must not be above the rate, {rate:,}", ("burst",))]
+        return [Fault(f"= {values['burst']:,} must not be above the rate, {rate:,}", ("burst",))]
     return []
 
 
@@ -97,7 +109,11 @@ def _fuse_faults(values: Mapping[str, Any], given: Mapping[str, object]) -> list
         faults.append(Fault(f"needs {other} beside it", (one,), on_key=True))
     least, most = values.get("cool_down"), values.get("max_cool_down")
     if least is not None and most is not None and most < least:
-        faults.append(Fault("must not be below cool_down", ("max_cool_down",)))
+        faults.append(
+            Fault(
+                f"= {format_duration(most)} must not be below cool_down, {format_duration(least)}", ("max_cool_down",)
+            )
+        )
     return faults
 
 

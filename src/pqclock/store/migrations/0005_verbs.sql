@@ -350,7 +350,10 @@ BEGIN
     SELECT CASE WHEN l.met NOT IN (SELECT e.id FROM unnest(entries) AS e) THEN l.met END,
            format('task %L: the unique key %L is taken by %s', e.task, e.unique_key,
                   CASE WHEN l.met IN (SELECT e.id FROM unnest(entries) AS e) THEN 'another job of the same enqueue'
-                       ELSE format('job %s, which is %s', l.met, {schema}.state_of(l.met)) END)
+                       ELSE format('job %s, which %s', l.met, CASE {schema}.state_of(l.met)
+                           WHEN 'succeeded' THEN 'has succeeded' WHEN 'failed' THEN 'has failed'
+                           WHEN 'cancelled' THEN 'was cancelled' WHEN 'discarded' THEN 'was discarded'
+                           ELSE 'is ' || {schema}.state_of(l.met) END) END)
     INTO holder, conflict
     FROM unnest(late, holders) AS l (id, met) JOIN unnest(entries) AS e ON e.id = l.id
     WHERE e.on_conflict = 'raise' ORDER BY e.id LIMIT 1;
@@ -722,7 +725,7 @@ BEGIN
     LOOP
         fault := {schema}.reference_fault(reference);
         IF fault IS NOT NULL THEN
-            RETURN format('%s %L %s', kind, left(reference, 60), fault);
+            RETURN format('%s %L %s', kind, regexp_replace(left(reference, 60), '[[:cntrl:]]', '?', 'g'), fault);
         END IF;
     END LOOP;
     RETURN NULL;
