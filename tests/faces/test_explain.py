@@ -78,6 +78,10 @@ def test_what_runs_in_its_place_is_named(working: Database, listed: Command) -> 
     assert "1 job goes before it in its lane" in text
     assert "earliest start: unknown" in text
     assert f"job {running.id} of task mail is running on worker 1, since" in listed("explain", str(running.id)).out
+    assert listed("jobs", "cancel", str(running.id), "--reason", "wrong list").code == 0
+    told = listed("explain", str(running.id)).out
+    assert "- its handler was told to end: it does at its next look, or checkpoint" in told
+    assert "wrong list" in told
 
 
 def test_a_rate_says_when(working: Database) -> None:

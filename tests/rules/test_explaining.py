@@ -142,6 +142,14 @@ def test_workers(workers: tuple[str, ...], published: bool, words: str) -> None:
     assert words in only(found)[1] and found.starts == "unknown"
 
 
+def test_one_that_runs_may_have_been_told_to_end() -> None:
+    job = replace(
+        JOB, state="running", worker_id=3, cancel_requested_at=NOW, cancel_reason="cancelled by ada: wrong list"
+    )
+    (reason,) = told(job).reasons
+    assert (reason.kind, reason.since, reason.note) == ("cancel", NOW, "cancelled by ada: wrong list")
+
+
 def test_running_and_ended() -> None:
     found = told(replace(JOB, state="running", worker_id=3, running_since=NOW))
     assert (found.starts, found.starts_at, found.text) == ("running", NOW, "job 7 of task mail is running on worker 3")

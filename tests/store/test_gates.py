@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from pqclock.errors import ArgumentError, UnknownGate
-from pqclock.store import gates, listings
+from pqclock.rules.files import rule_from_fields
+from pqclock.store import explaining, gates, jobs, listings, processes, rules, schedules, tasks
 from pqclock.store.gate_rows import GateRow
+from pqclock.store.jobs import NewJob
 from store.gated import claim, end, enqueue_gated, fuse, throttle
 from store.samples import HOUR, MINUTE
 
@@ -172,3 +174,38 @@ def test_a_locked_gate_is_waited_for_briefly(database: Database, monkeypatch: py
             gates.reset(database.session, "api")
     assert gates.reset(database.session, "api") == ["fuse:api"]
     other.close()
+
+
+def test_the_last_of_a_lane_knows_how_long_those_before_it_take(database: Database) -> None:
+    session = database.session
+    throttle(session, "x", rate=1, per="1 hour", burst=1)
+    tasks.publish(session, [{"name": "mail", "options": {}, "arg_defaults": {}, "code_version": ""}])
+    processes.register(session, "worker", pid=1, host="box", code_version="1", doing="*:1")
+    enqueue_gated(session, "throttle:x", count=10)
+    first, last = (int(str(n)) for n in database.rows("SELECT min(id), max(id) FROM pqclock.job")[0])
+    assert explaining.explain(session, first).starts == "now"
+    found = explaining.explain(session, last)
+    assert found.starts == "at"
+    assert found.starts_at is not None
+    hours = (found.starts_at - schedules.database_now(session, None)).total_seconds() / 3600
+    assert 8.9 < hours <= 9.0
+
+
+def test_the_view_is_readable_and_knows_of_removed_rules(database: Database) -> None:
+    session = database.session
+    rules.put(session, [rule_from_fields("fuse.bank", {"failures": 3, "within": "1m", "cool_down": "1m"})])
+    gates.blow(session, "bank", None, None)
+    view = "SELECT state, opens_at FROM pqclock.gates"
+    assert database.rows(view) == [("blown", None)]
+    rules.remove(session, "fuse.bank")
+    assert database.rows(view) == [("open", None)]
+
+
+def test_an_empty_key_is_no_key(database: Database) -> None:
+    session = database.session
+    rules.put(session, [rule_from_fields("throttle.api", {"concurrency": 1})])
+    with pytest.raises(ArgumentError, match=r'"api:" has an empty key: write api for the gate without a key'):
+        gates.cool(session, "api:", timedelta(minutes=1), None)
+    job = NewJob("t", '{"acct": ""}', options='{"throttle": ["api:{acct}"]}')
+    with pytest.raises(ArgumentError, match="is filled to a key that is empty"):
+        jobs.insert(session, [job])

@@ -21,7 +21,7 @@ class Reason:
     """What is in the way. `until` is when that ends, as far as anybody knows; `endless` says that nobody does.
 
     `kind` is scheduled, after, review, overlap, queue, task, label, worker, published, undeclared, units, closed, fuse, probes,
-    concurrency or rate.
+    concurrency or rate; and cancel, of one that runs.
     """
 
     kind: str
@@ -97,8 +97,13 @@ def ended(job_id: int, state: str, task: str, queue: str, error: str | None) -> 
 
 def _running(job: LiveJob) -> Explanation:
     text = f"job {job.id} of task {job.task} is running on worker {job.worker_id}"
+    asked = Reason(
+        "cancel", "its handler was told to end: it does at its next look, or checkpoint", job.cancel_requested_at,
+        endless=True, note=job.cancel_reason,
+    )  # fmt: skip
     return Explanation(
-        job.id, job.state, job.task, job.queue, text, "running", job.running_since, False, 0, None, ()
+        job.id, job.state, job.task, job.queue, text, "running", job.running_since, False, 0, None,
+        () if job.cancel_requested_at is None else (asked,),
     )  # fmt: skip
 
 

@@ -34,6 +34,8 @@ class LiveJob:
     ahead: int
     error: str | None
     lane: str | None = None
+    cancel_requested_at: datetime | None = None
+    cancel_reason: str | None = None
     awaits: tuple[int, tuple[tuple[int, str], ...]] | None = None
 
 

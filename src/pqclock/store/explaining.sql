@@ -7,7 +7,8 @@ SELECT j.id, j.state::text AS state, j.queue, j.task, j.labels, least(j.run_at, 
        j.expires_at, j.gates, j.units, j.worker_id, coalesce(j.started_at, j.claimed_at) AS running_since,
        EXISTS (SELECT FROM {schema}.task AS t WHERE t.name = j.task) AS published,
        CASE WHEN q.name IS NOT NULL THEN least(q.paused_until, timestamptz '9999-12-31 00:00:00Z') END AS queue_paused_until,
-       q.note AS queue_note, a.ahead, j.error, j.lane::text AS lane
+       q.note AS queue_note, a.ahead, j.error, j.lane::text AS lane,
+       j.cancel_requested_at, j.cancel_reason
 FROM {schema}.job AS j
 LEFT JOIN {schema}.queue AS q ON q.name = j.queue AND q.paused_until > clock_timestamp()
 -- A bounded walk along the index of the lane, or of the queue, to the place of the job.
