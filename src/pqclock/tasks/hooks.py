@@ -67,5 +67,8 @@ class Hooks:
         for report in self.reports:
             try:
                 report(failure)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                # Also one that wants to end the program: that is not a report's to decide.
                 log.exception("the report %r of the failure of job %s failed itself", report, failure.job_id)

@@ -14,12 +14,13 @@ from pqclock.tasks.context import running
 from pqclock.tasks.hooks import Surrounding
 from pqclock.tasks.job import Job
 from pqclock.worker import outcomes
-from pqclock.worker.run import Hopeless, Run
+from pqclock.worker.run import GiveBack, Hopeless, Run
 
 
 def run_here(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseException | None]:
     """Run a synchronous handler to its end, on this thread; gives what it came to, and what it raised."""
     token = running.set(run.known)
+    value = None
     try:
         run.enter()
         try:
@@ -29,6 +30,7 @@ def run_here(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseExce
                 value = _called(run)
         finally:
             run.leave()
+        _check_that_it_stays(run)
         return outcomes.succeeded(run, value), None
     except BaseException as error:
         run.leave()
@@ -40,6 +42,7 @@ def run_here(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseExce
 async def run_async(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseException | None]:
     """Run an asynchronous handler to its end, in this coroutine."""
     running.set(run.known)
+    value = None
     try:
         run.enter()
         try:
@@ -49,6 +52,7 @@ async def run_async(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, B
                 value = await _called_async(run)
         finally:
             run.leave()
+        _check_that_it_stays(run)
         return outcomes.succeeded(run, value), None
     except BaseException as error:
         meant = run.meant(error)
@@ -60,7 +64,7 @@ Ends = list[tuple[Outcome, BaseException | None]]
 
 def run_batch_here(runs: Sequence[Run], around: Sequence[Surrounding]) -> Ends:
     """Run a synchronous handler for many jobs at once; gives what each came to. The first one stands for all outside."""
-    lead = runs[0]
+    lead, verdict = runs[0], None
     try:
         lead.enter()
         try:
@@ -79,7 +83,7 @@ def run_batch_here(runs: Sequence[Run], around: Sequence[Surrounding]) -> Ends:
 
 async def run_batch_async(runs: Sequence[Run], around: Sequence[Surrounding]) -> Ends:
     """The same for an asynchronous handler, in this coroutine."""
-    lead = runs[0]
+    lead, verdict = runs[0], None
     try:
         lead.enter()
         try:
@@ -193,6 +197,21 @@ def _arguments(run: Run) -> dict[str, Any]:
     if run.task.takes_cursor and run.known.cursor is not None:
         arguments["cursor"] = run.known.cursor
     return arguments
+
+
+def unreadable(run: Run) -> Hopeless | None:
+    """Why the arguments of a job cannot be read; None when they can."""
+    try:
+        _arguments(run)
+    except Hopeless as error:
+        return error
+    return None
+
+
+def _check_that_it_stays(run: Run) -> None:
+    """A manager around the run may swallow what the handler raises, but not that its job goes back."""
+    if run.goes_back:
+        raise GiveBack
 
 
 def _check_that_it_ran(run: Run, value: object) -> None:

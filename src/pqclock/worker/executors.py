@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+log = logging.getLogger("pqclock.worker")
 
 
 class EventLoop:
@@ -17,6 +20,7 @@ class EventLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
 
     def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine; it must not raise."""
@@ -34,6 +38,7 @@ class EventLoop:
 
     def stop(self) -> None:
         """End the loop and its thread, if there are any."""
+        self._stopping = True
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=2)
@@ -56,11 +61,15 @@ class EventLoop:
                 self._loop, self._thread = loop, thread
             return self._loop
 
-    @staticmethod
-    def _run(loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while not self._stopping:
+                try:
+                    loop.run_forever()
+                except BaseException as error:  # noqa: BLE001
+                    # A coroutine that a handler has started wants to end the program; its handler hears of it.
+                    log.warning("%s in a coroutine on the worker's event loop ends that coroutine alone", type(error).__name__)
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()

@@ -42,7 +42,8 @@ def failed(run: Run, error: BaseException) -> Outcome:
     """The handler raised: a signal is obeyed, anything else is tried again or is the end."""
     try:
         return _obeyed(run, error) or _charged(run, error)
-    except Exception as trouble:
+    except BaseException as trouble:
+        # Its own code runs when it is looked at, and may raise anything.
         words = f"{type(error).__qualname__}, which cannot be handled: {one_line(trouble)}"
         kind = storable_text(type(error).__qualname__, 200)
         return _ended(run, "failed", "failed", error_type=kind, error=storable_text(words, ERROR_LIMIT))
@@ -152,7 +153,7 @@ def one_line(error: BaseException) -> str:
     """The exception in one line, whatever its author made of it."""
     try:
         text = " ".join(str(error).split())
-    except Exception:
+    except BaseException:
         text = "(its message cannot be shown)"
     name = type(error).__qualname__
     return f"{name}: {text}" if text else name
@@ -165,5 +166,5 @@ def _traceback(error: BaseException) -> list[str]:
         frames = frames.tb_next
     try:
         return traceback.format_exception(type(error), error, frames)
-    except Exception:
+    except BaseException:
         return [one_line(error)]

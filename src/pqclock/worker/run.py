@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -55,8 +56,12 @@ class Run:
         self.started_at = clock.at(began)
         self.reached = Reached.parse(job.checkpoint)
         self.interruption: type[Interruption] | None = None
-        # A checkpoint was written in this run: crashes before it do not count.
+        # Its process told of a cursor that it had not reached before: crashes before that do not count.
         self.came_further = False
+        # What its process told last, as it is stored.
+        self.told: str | None = None
+        # It was to go back at a checkpoint; whoever swallows what is raised there does not change that.
+        self.goes_back = False
         self._clock = clock
         self._save = save
         self._spent_before = self.reached.spent
@@ -94,15 +99,21 @@ class Run:
         return self.reached.text() if self._moved and not self._writes_itself else None
 
     def enter(self) -> None:
-        """The handler begins, on this thread or as the coroutine that calls."""
+        """The handler begins, on this thread or as the coroutine that calls; what came too early interrupts it now."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._thread = threading.get_ident()
+            with self._lock:
+                self._thread = threading.get_ident()
+                if self.interruption is not None:
+                    self._raise(self._thread, self.interruption)
         else:
             coroutine = asyncio.current_task()
             assert coroutine is not None
-            self._coroutine = (loop, coroutine)
+            with self._lock:
+                self._coroutine = (loop, coroutine)
+                if self.interruption is not None:
+                    coroutine.cancel()
 
     def attach(self, say: Callable[[dict[str, Any]], None], kill: Callable[[], None]) -> None:
         """The handler runs in another process, to which `say` sends messages, and which `kill` ends."""
@@ -118,7 +129,8 @@ class Run:
 
     def saved(self, checkpoint: str) -> None:
         """Its process tells how far it has come."""
-        self.came_further = True
+        self.told = checkpoint
+        self.came_further = json.loads(checkpoint)["cursor"] != self.known.cursor
         self._save(self.job, checkpoint)
 
     def _pass_on(self, word: str) -> None:
@@ -129,7 +141,7 @@ class Run:
         """The handler has ended: what was to interrupt it comes too late."""
         with self._lock:
             if self._thread is not None and self.interruption is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
+                self._raise(self._thread, None)
             self._thread = self._coroutine = self._say = self.kill = None
 
     def interrupt(self, kind: type[Interruption]) -> None:
@@ -141,10 +153,16 @@ class Run:
             if self._say is not None:
                 self._pass_on(kind.__name__)
             elif self._thread is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(kind))
+                self._raise(self._thread, kind)
             elif self._coroutine is not None:
                 loop, coroutine = self._coroutine
                 loop.call_soon_threadsafe(coroutine.cancel)
+
+    @staticmethod
+    def _raise(thread: int, kind: type[Interruption] | None) -> None:
+        """Raise it in a thread; None takes back what was not raised yet."""
+        raised = None if kind is None else ctypes.py_object(kind)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
     def meant(self, error: BaseException) -> BaseException:
         """What an exception that came out of the handler stands for: coroutines are interrupted by another one."""
@@ -162,8 +180,10 @@ class Run:
                 f"task {self.job.task!r} yielded {point!r:.60}: yield Checkpoint(cursor), or nothing where it may stop",
             )
         if self.dialogue.cancelled:
+            self.dialogue.heard = True
             raise Cancelled
         if self.dialogue.wanted_back or self._slice_is_over():
+            self.goes_back = True
             raise GiveBack
         self._save_if_due()
 
