@@ -121,8 +121,18 @@ class Supervisor:
                 return status
             self._plan_restart(child, status, lived)
         if time.monotonic() >= child.restart_at:
-            self._start(child)
+            self._start_again(child)
         return 0
+
+    def _start_again(self, child: Child) -> None:
+        """Start a child; where it has lived before, the machine may just be short of something."""
+        try:
+            self._start(child)
+        except OSError as error:
+            if not child.lives:
+                raise
+            child.restart_at = time.monotonic() + RESTART_LIMIT
+            log.error("the %s cannot be started, and is tried again in %.1f s: %s", child.name, RESTART_LIMIT, error)
 
     def _refused(self, child: Child, status: int, lived: float) -> bool:
         """Whether a child would only say the same again: in later lives the reason may pass, as an outage does."""

@@ -219,6 +219,7 @@ def _work(settings: Settings) -> int:
     """The child's part: one worker in this process."""
     from pqclock import signals
     from pqclock.loop import Stop
+    from pqclock.supervisor import RECYCLED
 
     stop = Stop()
     signals.on_stop(stop.ask)
@@ -230,15 +231,13 @@ def _work(settings: Settings) -> int:
     if work is None:
         return 0
     stop.hand_over(work.stop)
-    if not work.run():
+    in_time = work.run()
+    code = RECYCLED if work.recycled else 0
+    if not in_time:
         # Handlers that do not end would keep the process; their jobs have gone back already.
         sys.stderr.flush()
-        os._exit(0)
-    if work.recycled:
-        from pqclock.supervisor import RECYCLED
-
-        return RECYCLED
-    return 0
+        os._exit(code)
+    return code
 
 
 def _supervise_workers(settings: Settings) -> int:

@@ -242,8 +242,13 @@ WHERE j.id = s.id AND j.state = 'running' AND j.lease = s.lease
 
 -- name: checkpoint
 -- Note how far jobs have come that go on running. A row that is locked has its checkpoint in another transaction's hands.
--- What comes further does not kill its process each time: its crashes are counted anew.
-UPDATE {schema}.job AS j SET checkpoint = c.checkpoint, crashes = 0, deaths = 0
+-- What comes further does not kill its process each time: its crashes are counted anew. To tell of progress is not enough.
+UPDATE {schema}.job AS j
+SET checkpoint = c.checkpoint,
+    crashes = CASE WHEN c.checkpoint ->> 'cursor' IS NOT NULL
+                     AND j.checkpoint -> 'cursor' IS DISTINCT FROM c.checkpoint -> 'cursor' THEN 0 ELSE j.crashes END,
+    deaths = CASE WHEN c.checkpoint ->> 'cursor' IS NOT NULL
+                     AND j.checkpoint -> 'cursor' IS DISTINCT FROM c.checkpoint -> 'cursor' THEN 0 ELSE j.deaths END
 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(checkpoints)s::jsonb[]) AS c (id, lease, checkpoint)
 WHERE j.id = ANY(ARRAY(
     SELECT l.id FROM {schema}.job AS l
@@ -252,9 +257,19 @@ WHERE j.id = ANY(ARRAY(
 
 -- name: checkpoint_within
 -- Note how far a job has come, in its handler's own transaction; no row when the lease is lost. It takes texts, as `insert`.
-UPDATE {schema}.job AS j SET crashes = 0, deaths = 0, checkpoint = %(checkpoint)s::text::jsonb
+UPDATE {schema}.job AS j
+SET checkpoint = %(checkpoint)s::text::jsonb,
+    crashes = CASE WHEN j.checkpoint -> 'cursor' IS DISTINCT FROM %(checkpoint)s::text::jsonb -> 'cursor'
+                   THEN 0 ELSE j.crashes END,
+    deaths = CASE WHEN j.checkpoint -> 'cursor' IS DISTINCT FROM %(checkpoint)s::text::jsonb -> 'cursor'
+                   THEN 0 ELSE j.deaths END
 WHERE j.id = %(id)s::text::bigint AND j.state = 'running' AND j.lease = %(lease)s::text::bigint
 RETURNING j.id
+
+-- name: crashes
+-- How often the processes of these jobs have died since they last came further.
+SELECT j.id, j.crashes FROM {schema}.job AS j
+JOIN unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS r (id, lease) ON r.id = j.id AND r.lease = j.lease
 
 -- name: paused_among
 -- Those of these jobs whose queue, task or label is paused now.
@@ -309,7 +324,11 @@ again AS (
         run_at = CASE WHEN o.delay > 0 THEN m.now + make_interval(secs => o.delay) ELSE j.run_at END,
         ready_seq = CASE WHEN o.delay > 0 OR o.state = 'held' THEN NULL
                          WHEN o.keeps_place THEN j.ready_seq ELSE nextval('{schema}.ready_seq') END,
-        held = o.state = 'held', review = o.state = 'held', crashes = j.crashes + CASE WHEN o.crashed THEN 1 ELSE 0 END,
+        held = o.state = 'held', review = o.state = 'held',
+        crashes = CASE WHEN o.checkpoint ->> 'cursor' IS NOT NULL
+                         AND j.checkpoint -> 'cursor' IS DISTINCT FROM o.checkpoint -> 'cursor' THEN 0 ELSE j.crashes END + CASE WHEN o.crashed THEN 1 ELSE 0 END,
+        deaths = CASE WHEN o.checkpoint ->> 'cursor' IS NOT NULL
+                         AND j.checkpoint -> 'cursor' IS DISTINCT FROM o.checkpoint -> 'cursor' THEN 0 ELSE j.deaths END,
         attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
         error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL,
         granted = NULL, checkpoint = coalesce(o.checkpoint, j.checkpoint),

@@ -21,6 +21,12 @@ def save(session: Session, reached: Sequence[tuple[int, int, str]]) -> None:
     session.run("jobs.checkpoint", ids=ids, leases=leases, checkpoints=checkpoints)
 
 
+def crashes(session: Session, running: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """How often the processes of these jobs, (id, lease) each, have died since they last came further."""
+    ids, leases = (list(column) for column in zip(*running, strict=True))
+    return dict(session.run("jobs.crashes", ids=ids, leases=leases).fetchall())
+
+
 def paused_among(session: Session, ids: Sequence[int]) -> list[int]:
     """Those of these jobs whose queue, task or label is paused now."""
     return [job_id for (job_id,) in session.run("jobs.paused_among", ids=list(ids))]

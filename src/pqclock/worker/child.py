@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from datetime import datetime
+from functools import partial
 from typing import IO, Any
 
 from pqclock import logs
@@ -46,6 +47,10 @@ class ChildProcess:
         self._run: Run | None = None
         self._turn = threading.Lock()
         self._busy = self._gone = False
+        self._lock = threading.Lock()
+        # What was said of jobs, by their leases, that have not begun yet.
+        self._said: dict[int, list[str]] = {}
+        self._pid = os.getpid()
 
     def work(self) -> None:
         """Run jobs until the worker is gone, which ends a job that runs at once: it is given to others then."""
@@ -73,30 +78,43 @@ class ChildProcess:
             os._exit(0)
 
     def _take(self, message: dict[str, Any]) -> None:
-        run = self._run
-        if "job" in message:
-            self._jobs.append(message)
-            self._come.release()
-        elif run is not None and message.get("for") == run.job.lease:
-            word = message["word"]
-            if word == "cancel":
-                run.dialogue.cancel()
-            elif word == "want back":
-                run.dialogue.want_back()
-            else:
-                run.interrupt(_INTERRUPTIONS[word])
+        with self._lock:
+            if "job" in message:
+                self._said[message["job"]["lease"]] = []
+                self._jobs.append(message)
+                self._come.release()
+            elif self._run is not None and message["for"] == self._run.job.lease:
+                _pass_on(self._run, message["word"])
+            elif message["for"] in self._said:
+                self._said[message["for"]].append(message["word"])
 
     def _answer(self, message: dict[str, Any]) -> None:
         job = pipes.read_job(message["job"])
         moment = time.monotonic()
         self._clock.read(datetime.fromisoformat(message["now"]), moment, moment)
         task = self._app.tasks[job.task]
-        self._run = run = Run(task, job, Dialogue(), moment - message["ran"], self._clock, self._save)
-        outcome, error = self._ran(run)
-        self._run = None
+        run = Run(task, job, Dialogue(), moment - message["ran"], self._clock, self._save)
+        with self._lock:
+            self._run = run
+            for word in self._said.pop(job.lease):
+                _pass_on(run, word)
+        try:
+            outcome, error = self._ran(run)
+        except BaseException as ended:
+            # A coroutine that a handler has started wanted to end the program.
+            outcome, error = outcomes.failed(run, ended), ended
+        if os.getpid() != self._pid:
+            # A fork that the handler has made came back here as well.
+            os._exit(0)
+        with self._lock:
+            self._run = None
         self._busy = False
-        self._say({"outcome": pipes.outcome_message(outcome)})
-        self._tell(run, outcome, error)
+        failure = None if error is None else outcomes.failure(run, outcome, error)
+        tells = failure is not None and bool(self._app.hooks.reports)
+        self._say({"outcome": pipes.outcome_message(outcome), "tells": tells})
+        if failure is not None and tells:
+            self._app.hooks.tell(failure)
+            self._say({"told": job.lease})
 
     def _ran(self, run: Run) -> tuple[Outcome, BaseException | None]:
         around = self._app.hooks.around
@@ -106,11 +124,6 @@ class ChildProcess:
             return execution.run_batch_here([run], around)[0]
         return asyncio.run(execution.run_async(run, around)) if run.task.is_async else execution.run_here(run, around)
 
-    def _tell(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
-        failure = None if error is None else outcomes.failure(run, outcome, error)
-        if failure is not None:
-            self._app.hooks.tell(failure)
-
     def _save(self, job: ClaimedJob, checkpoint: str) -> None:
         self._say({"checkpoint": checkpoint, "for": job.lease})
 
@@ -119,13 +132,37 @@ class ChildProcess:
             pipes.send(self._answers, message)
 
 
+def _pass_on(run: Run, word: str) -> None:
+    if word == "cancel":
+        run.dialogue.cancel()
+    elif word == "want back":
+        run.dialogue.want_back()
+    else:
+        run.interrupt(_INTERRUPTIONS[word])
+
+
+def _part_from_the_worker(*pipe_ends: int) -> None:
+    """In a fork: what it holds of the pipes would hide the death of this process, and it may be ended by signals."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for end in pipe_ends:
+        os.dup2(nowhere, end, inheritable=False)
+    os.close(nowhere)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> None:
     """The program of a child process."""
     place, reading, writing, *logging_as = sys.argv[1:]
     if logging_as:
         logs.set_up(logging_as[0], logging_as[1], fields=JobFields())
-    # The worker says when to end: a signal of the terminal is meant for it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The worker says when to end: a signal of the terminal, or of a service manager for all processes, is meant for it.
+    # Not ignored, since commands that handlers start would go on to ignore them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: None)
+    for end in (int(reading), int(writing)):
+        os.set_inheritable(end, False)
+    os.register_at_fork(after_in_child=partial(_part_from_the_worker, int(reading), int(writing)))
     app = load_app(place)
     with os.fdopen(int(reading), "rb") as words, os.fdopen(int(writing), "wb") as answers:
         pipes.send(answers, {"pid": os.getpid()})

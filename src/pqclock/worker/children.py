@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pqclock import logs
@@ -20,6 +21,11 @@ from pqclock.worker.recycling import Limits
 from pqclock.worker.run import Run
 
 log = logging.getLogger("pqclock.worker")
+
+# A child that is not there after so long never will be.
+START_WITHIN = 60.0
+END_WITHIN = 0.5
+LAST = f", and that was the last of {CRASH_LIMIT} times"
 
 # Starting more of them than there are processors for takes longer, for each of them and for their neighbours; and while
 # one starts, another often comes free.
@@ -56,6 +62,8 @@ class Child:
         self._answers = os.fdopen(from_child, "rb")
         self._sending = threading.Lock()
         self.jobs = 0
+        # It has given its outcome, and tells its reports of it.
+        self.tells = False
 
     @property
     def pid(self) -> int:
@@ -80,8 +88,12 @@ class Child:
             message = None
         if message is not None:
             return message
-        self._process.kill()
-        status = self._process.wait()
+        try:
+            # Its pipes close a moment before it has ended, and how it ended is worth knowing.
+            status = self._process.wait(END_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
         raise Crashed(f"by signal {-status}" if status < 0 else f"with exit code {status}")
 
     def kill(self) -> None:
@@ -140,12 +152,15 @@ class Children:
             child = Child(self._place)
             self._all.add(child)
             self._starting += 1
+        hanging = threading.Timer(START_WITHIN, child.kill)
         try:
+            hanging.start()
             child.hear()
-        except Crashed:
+        except BaseException:
             self._forget(child)
             raise
         finally:
+            hanging.cancel()
             with self._lock:
                 self._starting -= 1
                 self._changed.notify()
@@ -163,18 +178,34 @@ class Children:
     def run(self, run: Run, child: Child) -> Outcome:
         """Run a job in a child to its end, on the thread that calls; a child that dies is an outcome too."""
         try:
-            run.attach(child.say, child.kill)
             ran = time.monotonic() - run.began
             child.say({"job": pipes.job_message(run.job), "now": self._clock.now().isoformat(), "ran": ran})
+            # What is said to it comes behind the job.
+            run.attach(child.say, child.kill)
             while "outcome" not in (answer := child.hear()):
                 run.saved(answer["checkpoint"])
+            child.tells = bool(answer.get("tells"))
+            return pipes.read_outcome(answer["outcome"])
         except Crashed as error:
             self._forget(child)
             return crashed(run, f"its process died while it ran, {error}", self._clock)
+        except (ValueError, LookupError, TypeError):
+            self._forget(child)
+            return crashed(run, "its process wrote into the worker's pipe, and was ended", self._clock)
         finally:
             run.leave()
+
+    def end(self, child: Child) -> None:
+        """Its job has ended: wait until its reports were told of that, then the next job may have it."""
+        if child.tells:
+            try:
+                child.hear()
+            except Crashed as error:
+                log.warning("a child process died, %s, before its reports were told of a failure", error)
+                self._forget(child)
+                return
+            child.tells = False
         self.put_back(child)
-        return pipes.read_outcome(answer["outcome"])
 
     def put_back(self, child: Child) -> None:
         """It is idle: the next job may have it."""
@@ -212,14 +243,22 @@ def crashed(run: Run, how: str, clock: DatabaseClock) -> Outcome:
     if run.task.options.on_crash == "hold":
         state, error = "held", f"crashed: {how}, and it is held until a person has looked at it"
     elif last:
-        state, error = "failed", f"crashed: {how}, and that was the last of {CRASH_LIMIT} times"
+        state, error = "failed", f"crashed: {how}{LAST}"
     else:
         state, error = "ready", f"crashed: {how}"
     return Outcome(
         job.id, job.lease, state, "crashed", charged=state == "failed", error_type="Crashed", error=error,
         started_at=run.started_at, finished_at=clock.now(), gated=job.gated, error_names=("Crashed",), crashed=True,
-        keeps_place=True,
+        keeps_place=True, checkpoint=run.told,
     )  # fmt: skip
+
+
+def reconsidered(outcome: Outcome, crashes: int) -> Outcome:
+    """A last crash, by the number that the database has: a checkpoint in the handler's own transaction, of which nobody
+    else knows, may have begun to count anew."""
+    if crashes + 1 >= CRASH_LIMIT:
+        return outcome
+    return replace(outcome, state="ready", charged=False, error=(outcome.error or "").removesuffix(LAST))
 
 
 def is_suspect(job: ClaimedJob) -> bool:

@@ -67,9 +67,11 @@ class EventLoop:
             while not self._stopping:
                 try:
                     loop.run_forever()
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:
                     # A coroutine that a handler has started wants to end the program; its handler hears of it.
-                    log.warning("%s in a coroutine on the worker's event loop ends that coroutine alone", type(error).__name__)
+                    log.warning(
+                        "%s in a coroutine on the worker's event loop ends that coroutine alone", type(error).__name__
+                    )
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()

@@ -15,6 +15,7 @@ from pqclock.rules.job import Outcome
 from pqclock.store import gates, jobs, running
 from pqclock.store.database import CONNECTION_LOST, Session, connect
 from pqclock.store.jobs import ClaimedJob
+from pqclock.worker.children import reconsidered
 from pqclock.worker.held import Held
 
 log = logging.getLogger("pqclock.worker")
@@ -140,6 +141,7 @@ class Finisher:
         if not self._batch:
             return
         try:
+            self._reconsider()
             accepted = jobs.finish(self._opened(), self._batch, self.worker_id)
         except Exception as error:
             if _must_wait(error):
@@ -150,6 +152,15 @@ class Finisher:
         else:
             self._settle(list(self._batch), accepted)
         self._in_doubt = False
+
+    def _reconsider(self) -> None:
+        last = [(o.job_id, o.lease) for o in self._batch if o.crashed and o.state == "failed"]
+        if last:
+            counted = running.crashes(self._opened(), last)
+            self._batch = [
+                reconsidered(o, counted[o.job_id]) if (o.job_id, o.lease) in last and o.job_id in counted else o
+                for o in self._batch
+            ]
 
     def _write_one(self, outcome: Outcome) -> None:
         """Write an outcome that may have spoilt its batch: as it is, else without its texts, else later."""

@@ -11,6 +11,7 @@ from pqclock.errors import ArgumentError
 from pqclock.rules.job import Outcome
 from pqclock.rules.json_values import check_value, storable_text
 from pqclock.rules.retry import Retry, class_names
+from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.hooks import Failure
 from pqclock.tasks.signals import Cancel, Cancelled, Cooldown, Snooze, Timeout
 from pqclock.worker.run import GiveBack, Hopeless, Run
@@ -47,6 +48,19 @@ def failed(run: Run, error: BaseException) -> Outcome:
         words = f"{type(error).__qualname__}, which cannot be handled: {one_line(trouble)}"
         kind = storable_text(type(error).__qualname__, 200)
         return _ended(run, "failed", "failed", error_type=kind, error=storable_text(words, ERROR_LIMIT))
+
+
+def put_off(job: ClaimedJob, error: BaseException, delay: float) -> Outcome:
+    """It could not be begun, through no fault of its own: it is tried again later, and no attempt counts."""
+    words = storable_text(f"it could not be begun: {one_line(error)}", ERROR_LIMIT)
+    return Outcome(job.id, job.lease, "scheduled", None, charged=False, delay=delay, error=words, gated=job.gated)
+
+
+def crash(run: Run, outcome: Outcome) -> Failure:
+    """What reports hear of a job whose process died."""
+    retry_in = timedelta(0) if outcome.state == "ready" else None
+    job = run.job
+    return Failure(job.id, job.task, "crashed", outcome.error or "", job.attempt, job=run.known, retry_in=retry_in)
 
 
 def interrupted(run: Run) -> BaseException:

@@ -34,6 +34,11 @@ class WorkingPool:
         """How many executors have nothing to do."""
         return self._free
 
+    @property
+    def idle(self) -> bool:
+        """True when all executors have nothing to do."""
+        return self._free == self.spec.size
+
     def works(self, queue: str) -> bool:
         """True when jobs of this queue are for this pool."""
         if self.spec.queues is not None:

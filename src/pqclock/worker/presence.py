@@ -11,7 +11,7 @@ from typing import Any
 
 from pqclock import __version__
 from pqclock.loop import DatabaseClock
-from pqclock.store import processes
+from pqclock.store import job_verbs, processes
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.worker")
@@ -63,10 +63,17 @@ class Presence:
         )  # fmt: skip
         log.info("worker %s works %s", self.process_id, self._doing, extra={"worker_id": self.process_id})
 
-    def beat_apart(self) -> None:
-        """Beat on a connection of its own."""
+    def beat_apart(self) -> list[int]:
+        """Beat on a connection of its own; gives the running jobs that somebody has asked to end."""
         self.next_beat = time.monotonic() + BEAT_EVERY
-        self._briefly(processes.beat)
+        asked: list[int] = []
+
+        def beat(session: Session, process_id: int) -> None:
+            processes.beat(session, process_id)
+            asked.extend(job_verbs.asked(session, process_id))
+
+        self._briefly(beat)
+        return asked
 
     def leave(self) -> None:
         """Take the row away: this worker ended in order."""

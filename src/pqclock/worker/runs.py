@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pqclock.loop import DatabaseClock
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import ClaimedJob
-from pqclock.store.running import Unreported
 from pqclock.tasks.app import App
-from pqclock.tasks.hooks import Failure
 from pqclock.tasks.signals import Cancelled, Interruption, Timeout
 from pqclock.tasks.task import Task
 from pqclock.worker import execution, outcomes
-from pqclock.worker.children import Children, Crashed, crashed, is_suspect
+from pqclock.worker.children import Children, Crashed, is_suspect
 from pqclock.worker.deadlines import Deadline, Deadlines
 from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.held import Held, Holding
 from pqclock.worker.pool import Seat, WorkingPool
 from pqclock.worker.recycling import Limits
+from pqclock.worker.reporting import Reporting
 from pqclock.worker.run import Run
 
 log = logging.getLogger("pqclock.worker")
 
 # A handler that was told that it is cancelled, and goes on, is interrupted after so long.
 INTERRUPT_CANCELLED_AFTER = 10.0
+# A job that could not be begun, for want of a process or of memory, is tried again after so long.
+AGAIN_AFTER = 5.0
 
 
 class Runs:
@@ -53,6 +54,7 @@ class Runs:
         self._event_loop = EventLoop()
         self._children = Children(place, clock, limits)
         self._deadlines = Deadlines()
+        self.reporting = Reporting(app.hooks)
         self.ended = 0
 
     def begin(self, job: ClaimedJob, pool: WorkingPool) -> None:
@@ -111,15 +113,6 @@ class Runs:
         )  # fmt: skip
         self._finisher.put(outcome)
 
-    def tell(self, failures: Sequence[Unreported]) -> None:
-        """Tell reports of failures that happened elsewhere."""
-        for found in failures:
-            failure = Failure(
-                found.job_id, found.task, found.reason, found.message, found.attempt,
-                retry_in=timedelta(0) if found.retried else None,
-            )  # fmt: skip
-            self._app.hooks.tell(failure)
-
     def cancel_all(self) -> None:
         """Cancel every coroutine that runs, and end every child process."""
         self._event_loop.cancel_all()
@@ -129,30 +122,45 @@ class Runs:
         """End the threads of this."""
         self._deadlines.stop()
         self._event_loop.stop()
+        self.reporting.stop()
+
+    @contextmanager
+    def _seated(self, seat: Seat, *jobs: ClaimedJob) -> Iterator[None]:
+        """Jobs are with an executor. Handlers' errors do not come here: whatever does costs no job."""
+        try:
+            yield
+        except BaseException as error:
+            for job in jobs:
+                self._put_off(job, error)
+        finally:
+            self._release(seat)
+
+    def _put_off(self, job: ClaimedJob, error: BaseException) -> None:
+        if self._held.end(job):
+            log.error(
+                "job %s (%s) could not be begun, and is tried again in %.0f s: %s",
+                job.id, job.task, AGAIN_AFTER, outcomes.one_line(error), exc_info=error, extra={"job_id": job.id},
+            )  # fmt: skip
+            self._finisher.put(outcomes.put_off(job, error, AGAIN_AFTER))
 
     def _run(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
-        try:
+        with self._seated(seat, job):
             run = self._begun(task, job)
             if run is not None:
                 deadline = self._watch(run)
                 self._end(run, *execution.run_here(run, self._app.hooks.around), deadline)
-        finally:
-            self._release(seat)
 
     def _run_in_child(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
         """The thread waits for a child process, in which the handler runs, and the reports hear of its failure."""
-        try:
+        with self._seated(seat, job):
             self._run_alone(task, job)
-        finally:
-            self._release(seat)
 
     def _run_alone(self, task: Task[..., Any], job: ClaimedJob) -> None:
         try:
             child = self._children.take()
-        except Crashed as error:
-            run = self._begun(task, job)
-            if run is not None:
-                self._crash(run, crashed(run, f"its process could not begin, and ended {error}", self._clock), None)
+        except (Crashed, OSError) as error:
+            # It is the machine that is short of something, or the app that cannot be loaded now.
+            self._put_off(job, error)
             return
         run = self._begun(task, job)
         if run is None:
@@ -164,6 +172,7 @@ class Runs:
             self._crash(run, outcome, deadline)
         else:
             self._end(run, outcome, None, deadline)
+            self._children.end(child)
 
     def _suspects(self, batch: Sequence[ClaimedJob]) -> list[ClaimedJob]:
         """Jobs that nobody else is to share a process with."""
@@ -176,52 +185,51 @@ class Runs:
         if not self._end(run, outcome, None, deadline):
             return
         log.warning("job %s (%s) %s", run.job.id, run.job.task, outcome.error, extra={"job_id": run.job.id})
-        retry_in = timedelta(0) if outcome.state == "ready" else None
-        failure = Failure(
-            run.job.id, run.job.task, "crashed", outcome.error or "", run.job.attempt, job=run.known, retry_in=retry_in
-        )
-        self._app.hooks.tell(failure)
+        self.reporting.tell(outcomes.crash(run, outcome), apart=False)
 
     async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
-        try:
+        with self._seated(seat, job):
             run = self._begun(task, job)
             if run is not None:
                 deadline = self._watch(run)
                 self._end(run, *await execution.run_async(run, self._app.hooks.around), deadline)
-        finally:
-            self._release(seat)
 
     def _run_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
-        try:
+        with self._seated(seat, *batch):
             for suspect in self._suspects(batch):
                 self._run_alone(task, suspect)
             runs = self._begun_batch(task, self._unsuspected(batch))
             if runs:
                 deadline = self._watch(runs[0], runs)
                 self._end_batch(runs, execution.run_batch_here(runs, self._app.hooks.around), deadline)
-        finally:
-            self._release(seat)
 
     def _run_batch_apart(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
         """An asynchronous batch with jobs under suspicion: these go first, each in a child, then the others together."""
         try:
             for suspect in self._suspects(batch):
                 self._run_alone(task, suspect)
-        finally:
             self._event_loop.submit(self._run_batch_async(task, self._unsuspected(batch), seat))
+        except BaseException as error:
+            with self._seated(seat, *batch):
+                raise error
 
     async def _run_batch_async(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
-        try:
+        with self._seated(seat, *batch):
             runs = self._begun_batch(task, batch)
             if runs:
                 deadline = self._watch(runs[0], runs)
                 self._end_batch(runs, await execution.run_batch_async(runs, self._app.hooks.around), deadline)
-        finally:
-            self._release(seat)
 
     def _begun_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob]) -> list[Run]:
-        begun = [self._begun(task, job) for job in batch]
-        return [run for run in begun if run is not None]
+        """Those that are this worker's still; what cannot be read fails by itself, and spoils no other."""
+        readable: list[Run] = []
+        for run in filter(None, [self._begun(task, job) for job in batch]):
+            error = execution.unreadable(run)
+            if error is None:
+                readable.append(run)
+            else:
+                self._end(run, outcomes.failed(run, error), error, None)
+        return readable
 
     def _end_batch(self, runs: Sequence[Run], ends: execution.Ends, deadline: Deadline | None) -> None:
         for run, (outcome, error) in zip(runs, ends, strict=True):
@@ -254,14 +262,17 @@ class Runs:
         """Its job ends, or is tried again, while the handler goes on: what it comes to is refused."""
         error = outcomes.interrupted(run)
         outcome = outcomes.failed(run, error)
-        if run.kill is not None:
-            run.kill()
-        if self._held.end(run.job):
+        # Before its process is killed: whoever sees that end would take it for a crash.
+        waited_for = self._held.end(run.job)
+        kill = run.kill
+        if kill is not None:
+            kill()
+        if waited_for:
             log.error(
                 "job %s (%s) does not end although it was interrupted: its executor is taken until it does",
                 run.job.id, run.job.task, extra={"job_id": run.job.id, "task": run.job.task},
             )  # fmt: skip
-            self._hand_over(run, outcome, error)
+            self._hand_over(run, outcome, error, apart=True)
 
     def _end(self, run: Run, outcome: Outcome, error: BaseException | None, deadline: Deadline | None) -> bool:
         """Hand the outcome over and tell of it, unless the job was taken back before: False then."""
@@ -269,16 +280,16 @@ class Runs:
             deadline.call_off()
         if not self._held.end(run.job):
             return False
-        self._hand_over(run, outcome, error)
+        self._hand_over(run, outcome, error, apart=run.task.is_async)
         return True
 
-    def _hand_over(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
+    def _hand_over(self, run: Run, outcome: Outcome, error: BaseException | None, *, apart: bool) -> None:
         self.ended += 1
         self._finisher.put(outcome)
         outcomes.report(run, outcome)
         failure = None if error is None else outcomes.failure(run, outcome, error)
         if failure is not None:
-            self._app.hooks.tell(failure)
+            self.reporting.tell(failure, apart=apart)
 
     def _release(self, seat: Seat) -> None:
         seat.leave()

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from threading import Thread
 
 from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
@@ -32,6 +31,10 @@ log = logging.getLogger("pqclock.worker")
 NO_LIMITS = Limits()
 RETRY_LIMIT = 5.0
 FLUSH_WITHIN = 5.0
+# Handlers have ended, but reports hear of it: they are waited for no longer than this.
+TELL_WITHIN = 2.0
+# What runs comes to its end before a process is replaced, unless it takes longer.
+REPLACE_WITHIN = 3600.0
 STAND_IN_SLICE = 1_000
 HEAR_LIMIT = 100
 
@@ -70,6 +73,7 @@ class Worker:
         self._runs = Runs(app, place, self._held, self._finisher, self._clock, self._released, limits)
         # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
         self._stopping = False
+        self._asked = False
         self._limits = limits
         self.recycled = False
         self._ear = Ear(poll_only=poll_only)
@@ -87,14 +91,14 @@ class Worker:
         """
         if timeout is not None:
             self._stop_timeout = timeout.total_seconds()
-        self._stopping = True
+        self._asked = self._stopping = True
         self._wakeup.wake()
 
     def run(self) -> bool:
         """Work until stopped; a lost database is retried for ever.
 
-        False when handlers were still running at the end of the time that a stop gives them: their jobs went back,
-        but their threads go on until the process ends.
+        False when handlers were still running at the end of the time that a stop gives them, or longer than their
+        timeouts: their jobs went elsewhere, but their threads go on until the process ends.
         """
         self._finisher.start()
         try:
@@ -171,9 +175,8 @@ class Worker:
         """End this process in order when it has done enough; its supervisor starts a new one."""
         reason = self._limits.reached(self._runs.ended)
         if reason is not None and not self._stopping:
-            log.info("this worker ends, since %s: a new process goes on", reason)
-            self.recycled = True
-            self.stop()
+            log.info("this worker ends when what runs has ended, since %s: a new process goes on", reason)
+            self.recycled = self._stopping = True
 
     def _want_paused_back(self, session: Session) -> None:
         """A pause reaches jobs that run as well, where they pass checkpoints."""
@@ -187,7 +190,7 @@ class Worker:
             return
         failures = running.hear_failures(session, list(self._app.tasks), HEAR_LIMIT)
         if failures:
-            Thread(target=self._runs.tell, args=[failures], name="pqclock-reports", daemon=True).start()
+            self._runs.reporting.tell_found(failures)
 
     def _stand_in_if_needed(self, session: Session) -> None:
         """Do what cannot wait while no clock leads. Silence is death only to one that has listened for a lease."""
@@ -271,10 +274,22 @@ class Worker:
         return in_time
 
     def _wait_for_handlers(self) -> bool:
-        """Wait for what runs as long as a stop allows, with a heart that goes on beating."""
-        deadline = time.monotonic() + self._stop_timeout
+        """Wait for what runs as long as a stop allows, or a replacement, with a heart that goes on beating."""
+        asked = self._asked
+        deadline = time.monotonic() + (self._stop_timeout if asked or not self.recycled else REPLACE_WITHIN)
         while len(self._held) and time.monotonic() < deadline:
+            if self._asked and not asked:
+                asked, deadline = True, time.monotonic() + self._stop_timeout
             if time.monotonic() >= self._presence.next_beat:
-                self._presence.beat_apart()
+                for job_id in self._presence.beat_apart():
+                    self._runs.cancel(job_id)
             self._wakeup.wait(min(deadline, self._presence.next_beat) - time.monotonic())
-        return not len(self._held)
+        return not len(self._held) and self._wait_for_reports(min(deadline, time.monotonic() + TELL_WITHIN))
+
+    def _wait_for_reports(self, deadline: float) -> bool:
+        """False when executors are still taken: by reports that take long, or by handlers that do not end."""
+        while not (ended := self._runs.reporting.idle and all(pool.idle for pool in self._pools)):
+            if time.monotonic() >= deadline:
+                break
+            self._wakeup.wait(min(0.05, deadline - time.monotonic()))
+        return ended
