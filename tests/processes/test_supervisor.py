@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from conftest import Database
+from pqclock import supervisor
 from pqclock.settings import load
 from pqclock.store.processes import TOKEN_VARIABLE
 from pqclock.supervisor import Child, Supervisor
@@ -165,6 +166,25 @@ def test_no_child_is_left_behind_when_one_cannot_be_started() -> None:
     assert watched.ended == [FileNotFoundError]
     assert watched.children[0].process is not None
     assert watched.children[0].process.poll() is not None
+
+
+def test_one_that_cannot_be_started_again_is_tried_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "RESTART_LIMIT", 0.1)
+    watched = Watched("exec sleep 60", "sleep 0.2")
+    real = subprocess.Popen
+    refused: list[None] = []
+
+    def popen(command: Any, **options: Any) -> Any:
+        if watched.children[1].lives == 1 and len(refused) < 2:
+            refused.append(None)
+            raise BlockingIOError(11, "no more processes")
+        return real(command, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with watched:
+        eventually(lambda: watched.children[1].lives >= 2 or watched.ended)
+        assert watched.ended == []
+    assert len(refused) == 2
 
 
 def test_an_end_at_once_does_not_wait_for_a_database_that_is_slow() -> None:

@@ -166,3 +166,31 @@ def goes_on_and_dies(cursor: int = 0) -> Generator[Checkpoint, None, int]:
 
 if "SAVE_EVERY" in os.environ:
     run.SAVE_EVERY = float(os.environ["SAVE_EVERY"])
+
+
+@app.task("reads")
+def reads() -> str:
+    """Asks a person who is not there."""
+    try:
+        return input()
+    except EOFError:
+        return "nobody"
+
+
+@app.task("forks")
+def forks() -> int:
+    """Leaves a fork of its process behind."""
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    _leave(pid)
+    return pid
+
+
+@app.task("waits", executor="process")
+def waits() -> None:
+    """Goes on until its process ends."""
+    with open("waits", "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(60)

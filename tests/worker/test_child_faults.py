@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,49 @@ def test_one_that_is_written_off_is_not_counted_as_crashed(bench: Bench, monkeyp
     job_id = bench.put("stuck", max_attempts=1)
     bench.comes_to(job_id, "failed", within=15)
     assert bench.attempts(job_id) == ["failed"]
+
+
+def test_what_asks_a_person_hears_that_nobody_is_there(bench: Bench) -> None:
+    job_id = bench.put("reads")
+    bench.database.session.conn.execute("UPDATE pqclock.job SET crashes = 1 WHERE id = %s", [job_id])
+    # As under a supervisor, which never writes into this pipe.
+    silent, ours = os.pipe()
+    before = os.dup(0)
+    os.dup2(silent, 0)
+    try:
+        bench.start("*:1")
+        assert result(bench, job_id) == "nobody"
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (silent, ours, before):
+            os.close(descriptor)
+
+
+def test_a_fork_of_the_worker_does_not_keep_a_child_alive(bench: Bench) -> None:
+    started = """
+from datetime import timedelta
+from pqclock.rules.pools import parse_pools
+from pqclock.worker.worker import Worker
+from worker.child_app import app
+import sys
+Worker(app, sys.argv[1], "pqclock", parse_pools("*:2"), timedelta(seconds=1), "worker.child_app:app").run()
+"""
+    worker = subprocess.Popen([sys.executable, "-c", started, bench.database.url])
+    left: list[int] = []
+    try:
+        bench.put("waits")
+        eventually(lambda: Path("waits").exists() and Path("waits").read_text(), 15)
+        child = int(Path("waits").read_text())
+        left.append(result(bench, bench.put("forks")))
+        worker.kill()
+        worker.wait()
+        eventually(lambda: not Path(f"/proc/{child}").exists() or is_zombie(child), 5)
+    finally:
+        worker.kill()
+        worker.wait()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"

@@ -208,3 +208,22 @@ def test_a_start_whose_note_was_lost_is_noted_again(bench: Bench, monkeypatch: p
     eventually(lambda: bench.database.value("SELECT started_at FROM pqclock.job WHERE id = %s", job_id), within=5)
     assert not failures
     gate.set()
+
+
+def test_a_stop_does_not_sleep_through_the_end_of_an_outage(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, away = jobs.finish, threading.Event()
+
+    def finish(*args: Any, **options: Any) -> Any:
+        if not away.is_set():
+            monkeypatch.setattr(finisher, "backoff", lambda *_: 60.0)
+            away.set()
+            raise psycopg.OperationalError("the database is away")
+        return real(*args, **options)
+
+    monkeypatch.setattr(jobs, "finish", finish)
+    worker = plain.start()
+    job_id = plain.put("t")
+    assert away.wait(5)
+    worker.stop()
+    plain.comes_to(job_id, "succeeded")
+    eventually(plain.ended)

@@ -219,12 +219,12 @@ def _work(settings: Settings) -> int:
     """The child's part: one worker in this process."""
     from pqclock import signals
     from pqclock.loop import Stop
-    from pqclock.supervisor import RECYCLED
 
     stop = Stop()
     signals.on_stop(stop.ask)
     signals.on_hangup(lambda: None)
     signals.stop_with_parent(stop.ask)
+    from pqclock.supervisor import RECYCLED
     from pqclock.worker.service import worker_service
 
     work = worker_service(settings, _prepare(settings), stop.wait)

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
 from pqclock import logs
 from pqclock.loop import DatabaseClock
@@ -49,7 +50,7 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pqclock.worker.child", place, str(words), str(answers), *(logs.chosen() or ())],
-                pass_fds=(words, answers),
+                stdin=subprocess.DEVNULL, pass_fds=(words, answers),
             )  # fmt: skip
         except BaseException:
             os.close(to_child)
@@ -61,6 +62,7 @@ class Child:
         self._words = os.fdopen(to_child, "wb")
         self._answers = os.fdopen(from_child, "rb")
         self._sending = threading.Lock()
+        _living.add(self)
         self.jobs = 0
         # It has given its outcome, and tells its reports of it.
         self.tells = False
@@ -96,6 +98,14 @@ class Child:
             status = self._process.wait()
         raise Crashed(f"by signal {-status}" if status < 0 else f"with exit code {status}")
 
+    def forget_after_fork(self) -> None:
+        """In a fork of the worker: what it holds of the pipes would hide the worker's death from the child."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        with suppress(OSError, ValueError):
+            for pipe in (self._words, self._answers):
+                os.dup2(nowhere, pipe.fileno(), inheritable=False)
+        os.close(nowhere)
+
     def kill(self) -> None:
         """End it at once."""
         self._process.kill()
@@ -117,6 +127,16 @@ class Child:
             self._process.wait()
         with suppress(OSError):
             self._answers.close()
+
+
+def _forget_after_fork() -> None:
+    for child in list(_living):
+        child.forget_after_fork()
+
+
+_living: WeakSet[Child] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 class Children:

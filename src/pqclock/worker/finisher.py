@@ -67,6 +67,7 @@ class Finisher:
         # The last write failed: perhaps it was done all the same, and only the reply is missing.
         self._in_doubt = False
         self._closing = False
+        self._ending = threading.Event()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pqclock-finisher", daemon=True)
 
@@ -88,6 +89,7 @@ class Finisher:
 
     def stop(self, timeout: float) -> bool:
         """Write what there is and end; False when that did not succeed in time."""
+        self._ending.set()
         self._inbox.put(_Word.END)
         self._thread.join(timeout)
         self._given_up.set()
@@ -232,7 +234,10 @@ class Finisher:
         if self._session is not None:
             self._session.close()
             self._session = None
-        self._given_up.wait(backoff(failures, RETRY_LIMIT))
+        if not self._ending.wait(backoff(failures, RETRY_LIMIT)):
+            return failures + 1
+        # There is not much time left.
+        self._given_up.wait(min(backoff(failures, RETRY_LIMIT), LOOK_EVERY))
         return failures + 1
 
 

@@ -65,10 +65,8 @@ class Worker:
         self._claims = Claims(self._pools, single, self._clock)
         self._held = Held()
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
-        doing = ";".join(str(pool) for pool in pools)
-        self._presence = Presence(
-            url, schema, doing, self._clock, hears=bool(app.hooks.reports), isolates=place is not None
-        )
+        doing, hears = ";".join(str(pool) for pool in pools), bool(app.hooks.reports)
+        self._presence = Presence(url, schema, doing, self._clock, hears=hears, isolates=place is not None)
         self._wakeup = Wakeup()
         self._runs = Runs(app, place, self._held, self._finisher, self._clock, self._released, limits)
         # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
