@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from pqclock.store import jobs
 from pqclock.worker import hearing
-from worker.bench import Bench
+from worker.bench import Bench, messages
 
 
 def test_a_job_that_arrives_during_a_claim_is_not_left_for_the_poll(
@@ -70,3 +71,13 @@ def test_the_time_of_a_slow_claim_is_not_moved_to_its_middle(bench: Bench, monke
     )
     assert isinstance(waited, float)
     assert 0.95 < waited < 1.3
+
+
+def test_what_anybody_says_on_the_channel_disturbs_no_worker(plain: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    worker = plain.start()
+    channel = plain.database.session.schema
+    me = worker._presence.process_id
+    for payload in ("", "cancelled", "cancelled 1 2 3", f"cancelled {me}", f"cancelled {me} x", f"cancelled {me} 1 2"):
+        plain.database.session.conn.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+    assert plain.comes_to(plain.put("t"), "succeeded")
+    assert messages(caplog.records, logging.WARNING) == []

@@ -139,7 +139,8 @@ class Runs:
         if self._held.end(job):
             log.error(
                 "job %s (%s) could not be begun, and is tried again in %.0f s: %s",
-                job.id, job.task, AGAIN_AFTER, outcomes.one_line(error), exc_info=error, extra={"job_id": job.id},
+                job.id, job.task, AGAIN_AFTER, outcomes.one_line(error),
+                exc_info=None if isinstance(error, Crashed) else error, extra={"job_id": job.id},
             )  # fmt: skip
             self._finisher.put(outcomes.put_off(job, error, AGAIN_AFTER))
 

@@ -209,11 +209,15 @@ class Worker:
             if kind in ("ready", "gated"):
                 self._claims.hear(kind, rest)
             elif kind == "cancelled":
-                self._hear_of_cancelled(*rest.split(" "))
+                self._hear_of_cancelled(rest)
 
-    def _hear_of_cancelled(self, worker_id: str, job_id: str) -> None:
-        """A job has ended without its handler, or is to end: the handler goes on until it asks `current_job().cancelled`."""
-        if worker_id == str(self._presence.process_id):
+    def _hear_of_cancelled(self, words: str) -> None:
+        """A job has ended without its handler, or is to end: the handler goes on until it asks `current_job().cancelled`.
+
+        Anybody in the database may say anything on a channel.
+        """
+        worker_id, _, job_id = words.partition(" ")
+        if worker_id == str(self._presence.process_id) and job_id.isascii() and job_id.isdigit():
             self._runs.cancel(int(job_id))
 
     def _claim(self, session: Session) -> None:
