@@ -253,7 +253,10 @@ class Children:
             self._forget(child)
         for child in busy:
             # Whoever waits for its answer sees its end, and forgets it.
-            child.kill()
+            if child.tells:
+                child.close()
+            else:
+                child.kill()
 
 
 def crashed(run: Run, how: str, clock: DatabaseClock) -> Outcome:

@@ -224,6 +224,8 @@ class Worker:
         """Claim for every pool that has room and hope."""
         assert self._presence.process_id is not None
         for pool in self._pools:
+            if self._stopping:
+                return
             worth_it = pool.hungry or pool.look_at_gates(time.monotonic())
             claimed = self._claims.claim(session, self._presence.process_id, pool)
             for job in claimed:
