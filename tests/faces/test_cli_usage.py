@@ -65,7 +65,7 @@ def test_every_leaf_has_an_example_and_names_its_variables(command: Command) -> 
         (["processes", "--cursor", "-"], "'-' is no cursor of processes"),
         (["jobs", "--queue", "a\0b"], "holds characters that the database cannot have"),
         (["jobs", "--task", "\udcff"], "holds characters that the database cannot have"),
-        (["jobs", "show", "x"], "'x' is not a valid integer"),
+        (["jobs", "show", "x"], "'x' is none: a job id is a whole number, such as 4711"),
         (["jobs", "show"], "Missing argument 'JOB'"),
         (["migrate", "--sql", "--check"], "--sql and --check do not go together"),
     ],
