@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,8 +13,10 @@ import pytest
 from pqclock import App
 from pqclock.errors import UnknownJob
 from pqclock.store import explaining, gates, listings, pauses, processes
+from pqclock.store import running as progress
+from store import samples
 from store.gated import claim, end, enqueue_gated, fuse, throttle
-from store.samples import HOUR, MINUTE, NOW, enqueue, new
+from store.samples import HOUR, MINUTE, NOW, enqueue, finish, new
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -78,10 +81,6 @@ def test_what_runs_in_its_place_is_named(working: Database, listed: Command) -> 
     assert "1 job goes before it in its lane" in text
     assert "earliest start: unknown" in text
     assert f"job {running.id} of task mail is running on worker 1, since" in listed("explain", str(running.id)).out
-    assert listed("jobs", "cancel", str(running.id), "--reason", "wrong list").code == 0
-    told = listed("explain", str(running.id)).out
-    assert "- its handler was told to end: it does at its next look, or checkpoint" in told
-    assert "wrong list" in told
 
 
 def test_a_rate_says_when(working: Database) -> None:
@@ -183,3 +182,40 @@ def test_the_class_of_the_last_failure_is_said_once(working: Database, listed: C
     enqueue_gated(working.session, "fuse:api", task="mail")
     text = listed("explain", str(the_job(working))).out
     assert "its last failure was OSError: boo" in text and "OSError: OSError" not in text
+
+
+def test_one_that_runs_and_is_to_end(working: Database, listed: Command) -> None:
+    enqueue_gated(working.session, "throttle:db")
+    throttle(working.session, "db", concurrency=1)
+    (running,) = claim(working.session, now=None).jobs
+    assert listed("explain", str(running.id), "--json").json["explain"][0]["reasons"] == []
+    assert listed("jobs", "cancel", str(running.id), "--reason", "wrong list").code == 0
+    assert listed("jobs", "cancel", str(running.id), "--reason", "once more").code == 0
+    _, told = listed("explain", str(running.id)).out.splitlines()
+    assert told.startswith("- its handler was told to end: it does at its next look, or checkpoint, and is interrupted")
+    assert "; told " in told and " (note: cancelled by " in told and told.endswith(": wrong list)")
+    found = listed("explain", str(running.id), "--json").json["explain"][0]
+    (reason,) = found["reasons"]
+    asked: Any = working.value("SELECT cancel_requested_at FROM pqclock.job")
+    assert (found["starts"], reason["kind"]) == ("running", "cancel")
+    assert reason["since"] == asked.isoformat().replace("+00:00", "Z")
+    assert reason["note"].endswith(": wrong list")
+
+
+def test_how_far_an_iteration_has_come(working: Database, listed: Command) -> None:
+    def words(job: int) -> list[str]:
+        return [line for line in listed("explain", str(job)).out.splitlines() if " come to " in line]
+
+    enqueue(working.session, new())
+    (job,) = samples.claim(working.session)
+    assert words(job.id) == [] and explained(working, job.id).progress is None
+    reached = {"cursor": "secret", "done": 1200, "total": 5000, "spent": 456.0}
+    progress.save(working.session, [(job.id, job.lease, json.dumps(reached))])
+    assert words(job.id) == ["- it has come to 1,200 of 5,000 (24 %), about 24m4s left"]
+    found = listed("explain", str(job.id), "--json").json["explain"][0]
+    assert found["progress"] == {"done": 1200, "total": 5000, "spent": 456.0}
+    assert finish(working.session, job, "scheduled", "failed", error="OSError: boo", delay=3600.0)
+    assert explained(working, job.id).state == "scheduled"
+    assert words(job.id) == ["- it has come to 1,200 of 5,000 (24 %), about 24m4s left"]
+    assert listed("jobs", "discard", str(job.id)).code == 0
+    assert words(job.id) == ["- it had come to 1,200 of 5,000 (24 %)"]

@@ -9,6 +9,7 @@ import click
 from pqclock.cli.moments import moment
 from pqclock.cli.options import JOB_ID, Asked, asking
 from pqclock.cli.output import cell, print_json, show
+from pqclock.cli.progress import progress_words
 from pqclock.cli.root import EXIT_CODES
 from pqclock.rules.explaining import MOST_AHEAD, Explanation, Reason
 from pqclock.store import listings
@@ -21,6 +22,8 @@ _JOBS_NAMED = 5
 @asking("database_url", "schema")
 def explain(asked: Asked, job_id: int) -> None:
     """Tell why a job is not running and until when: its time, pauses, workers, and every gate in its way.
+
+    Of one that runs it tells whether it was cancelled and is still to end, and of an iteration how far it has come.
 
     \b
     Example:
@@ -48,6 +51,8 @@ def lines(found: Explanation, now: datetime) -> list[str]:
     told = [text, *(f"- {_reason(reason, now)}" for reason in found.reasons)]
     if found.ahead_in is not None:
         told.append(f"- {_ahead(found)}")
+    if words := _progress(found):
+        told.append(f"- {words}")
     if found.starts not in ("running", "ended"):
         told.append(f"earliest start: {_start(found, now)}")
     return told
@@ -59,6 +64,8 @@ def _reason(reason: Reason, now: datetime) -> str:
     if reason.jobs and reason.kind != "after":
         more = ", ..." if len(reason.jobs) > _JOBS_NAMED else ""
         text = f"{text} ({', '.join(f'job {job}' for job in reason.jobs[:_JOBS_NAMED])}{more})"
+    if reason.kind == "cancel" and reason.since is not None:
+        text = f"{text}; told {moment(reason.since, now)}"
     if reason.until is not None:
         text = f"{text}, until {'about ' if reason.estimate else ''}{moment(reason.until, now)}"
     return f"{text} (note: {reason.note})" if reason.note else text
@@ -70,6 +77,15 @@ def _ahead(found: Explanation) -> str:
     number = f"{found.ahead:,}" if found.ahead <= MOST_AHEAD else f"more than {MOST_AHEAD:,}"
     jobs = "job goes" if found.ahead == 1 else "jobs go"
     return f"{number} {jobs} before it in its {found.ahead_in}"
+
+
+def _progress(found: Explanation) -> str:
+    progress = dict(found.progress or {})
+    if found.starts == "ended":
+        # Nothing is left to do.
+        progress.pop("spent", None)
+    words = progress_words(progress)
+    return words and f"it {'had' if found.starts == 'ended' else 'has'} come to {words}"
 
 
 def _start(found: Explanation, now: datetime) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from pqclock.errors import ArgumentError
 from pqclock.rules.durations import format_duration
@@ -42,6 +43,8 @@ class Explanation:
     `starts` is `now`, `at` (not before `starts_at`), `unknown` (it waits for something that has no time; if `starts_at`
     is there, not before), `never`, `running` or `ended`. `estimate` says that the time is one. `ahead` counts the jobs
     that go before it in its lane or queue, up to 10,001.
+    One that runs has the reason `cancel` when it was told to end, with the instant as its `since`. `progress` is how far
+    an iteration has come: done, total, and the seconds spent; None where it has told nothing.
     """
 
     job: int
@@ -55,6 +58,7 @@ class Explanation:
     ahead: int
     ahead_in: str | None
     reasons: tuple[Reason, ...]
+    progress: Mapping[str, Any] | None = None
 
 
 def explain(
@@ -98,8 +102,8 @@ def ended(job_id: int, state: str, task: str, queue: str, error: str | None) -> 
 def _running(job: LiveJob) -> Explanation:
     text = f"job {job.id} of task {job.task} is running on worker {job.worker_id}"
     asked = Reason(
-        "cancel", "its handler was told to end: it does at its next look, or checkpoint", job.cancel_requested_at,
-        endless=True, note=job.cancel_reason,
+        "cancel", "its handler was told to end: it does at its next look, or checkpoint, and is interrupted if it goes on",
+        job.cancel_requested_at, endless=True, note=job.cancel_reason,
     )  # fmt: skip
     return Explanation(
         job.id, job.state, job.task, job.queue, text, "running", job.running_since, False, 0, None,

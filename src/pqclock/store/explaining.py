@@ -16,10 +16,16 @@ _LAST_ID = 2**63 - 1
 
 
 def explain(session: Session, job_id: int) -> Explanation:
-    """Why the job is not running, and until when; call it inside of `listings.reading`. Raises UnknownJob.
+    """Why the job is not running, until when, and how far it has come; call it inside of `listings.reading`.
 
     It reads the job, its gates, and a bounded part of what goes before it, whatever waits behind the same gates.
+    Raises UnknownJob.
     """
+    found = _judged(session, job_id)
+    return replace(found, progress=listings.progress(session, [job_id]).get(job_id))
+
+
+def _judged(session: Session, job_id: int) -> Explanation:
     known = 0 <= job_id <= _LAST_ID
     found = session.fetch(LiveJob, "explaining.job", id=job_id, most=MOST_AHEAD) if known else []
     if not found:
