@@ -105,6 +105,14 @@ def test_blow_reset_and_cool(busy: Database, listed: Command) -> None:
     assert listed("gates", "cool", "stripe", "soon").code == 2
 
 
+def test_a_cooldown_names_all_that_it_closed(busy: Database, listed: Command) -> None:
+    fuse(busy.session, "stripe")
+    for reference in ("stripe:acct_42", "fuse:stripe:acct_42", "throttle.stripe:acct_42"):
+        done = listed("gates", "cool", reference, "60s")
+        assert done.err == "fuse:stripe:acct_42, throttle:stripe:acct_42: closed for 1m\n"
+    assert busy.value("SELECT count(*) FROM pqclock.gate WHERE closed_until > now() AND rule = 'stripe'") == 2
+
+
 def test_no_gates(listed: Command) -> None:
     assert listed("gates").err == "no gates: no job with a throttle or a fuse was claimed yet\n"
 

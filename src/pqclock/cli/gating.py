@@ -13,6 +13,7 @@ from pqclock.cli.output import print_json, say
 from pqclock.cli.root import EXIT_CODES
 from pqclock.cli.scheduling import Length
 from pqclock.rules.durations import format_duration
+from pqclock.rules.keys import split_kind
 
 if TYPE_CHECKING:
     from pqclock.store.database import Session
@@ -87,7 +88,8 @@ def cool(asked: Asked, gate: str, length: timedelta, note: str | None) -> None:
     with connected(asked.settings) as session:
         gates.cool(session, gate, length, note)
         with listings.reading(session):
-            names = [row.gate for row in gates.one(session, gate).gates]
+            # Both are closed, also where one of them was named.
+            names = [row.gate for row in gates.one(session, split_kind(gate)[1]).gates]
         _tell(asked, session, names, f"closed for {format_duration(length)}")
 
 
