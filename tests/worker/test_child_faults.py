@@ -106,7 +106,7 @@ def test_a_coroutine_apart_that_ends_the_program_has_failed(bench: Bench) -> Non
 
 @pytest.mark.parametrize("end", ["a stop", "a limit"])
 def test_a_child_tells_its_reports_before_it_ends(bench: Bench, end: str) -> None:
-    worker = bench.start("*:1", limits=Limits(memory=1) if end == "a limit" else Limits())
+    worker = bench.start("*:1", limits=Limits(jobs=1) if end == "a limit" else Limits())
     bench.put("fail", max_attempts=1)
     if end == "a stop":
         eventually(lambda: bench.database.value("SELECT count(*) FROM pqclock.job") == 0, 15)
