@@ -52,7 +52,7 @@ def family(pid: int) -> list[int]:
     """A process and all that descend from it."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
     return [pid, *(one for child in text.split() for one in family(int(child)))]
 
@@ -66,7 +66,7 @@ def _times(pid: int) -> list[float]:
     """User and system time, of itself and of its children that have ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return [0.0] * 4
     return [int(ticks) / _TICKS for ticks in fields[11:15]]
 
