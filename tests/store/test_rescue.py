@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pqclock.store import jobs, processes
+from pqclock.store import jobs, processes, running
 from pqclock.store.jobs import CRASH_LIMIT, DEATH_LIMIT, LEASE_LENGTH
 from store.samples import HOUR, MINUTE, NOW, SECOND, a_worker, claim, enqueue, finish, new
 
@@ -137,3 +137,17 @@ def test_the_waiting_jobs_of_a_task_are_cancelled(database: Database) -> None:
     rows = database.rows("SELECT id, state, error, finished_at FROM pqclock.job_history ORDER BY id")
     assert rows == [(a, "cancelled", "not needed", NOW), (b, "cancelled", "not needed", NOW)]
     assert database.rows("SELECT id FROM pqclock.job") == [(other,)]
+
+
+def test_a_checkpoint_does_not_go_back_behind_one_that_the_handler_wrote(database: Database) -> None:
+    enqueue(database.session, new())
+    (job,) = claim(database.session, a_worker(database.session))
+
+    def save(cursor: int, spent: float) -> object:
+        text = f'{{"cursor": {cursor}, "spent": {spent}}}'
+        running.save(database.session, [(job.id, job.lease, text)])
+        return database.value("SELECT checkpoint -> 'cursor' FROM pqclock.job")
+
+    assert save(10, 4.0) == 10
+    assert save(5, 2.0) == 10
+    assert save(20, 4.5) == 20

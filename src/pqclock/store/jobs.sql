@@ -254,6 +254,8 @@ WHERE j.id = ANY(ARRAY(
     SELECT l.id FROM {schema}.job AS l
     WHERE l.id = ANY(%(ids)s::bigint[]) AND l.state = 'running' FOR UPDATE SKIP LOCKED
   )) AND j.id = c.id AND j.lease = c.lease
+  -- The handler may have written a later one meanwhile, in a transaction of its own.
+  AND (c.checkpoint -> 'spent')::float8 >= coalesce((j.checkpoint -> 'spent')::float8, 0)
 
 -- name: checkpoint_within
 -- Note how far a job has come, in its handler's own transaction; no row when the lease is lost. It takes texts, as `insert`.
