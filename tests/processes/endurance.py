@@ -65,15 +65,17 @@ def march(fleet: Fleet, database: Database, *, steps: int, kills: int, pause: fl
     """Kill an iteration at some moment after each time it has saved how far it came; its steps leave lines in a file."""
     seconds = _killed_at_random(fleet, database, NewJob("march", _args(steps, pause), queue="march"), kills, within)
     lines = [line.split() for line in (fleet.folder / "steps").read_text().splitlines()]
-    first: dict[int, float] = {}
+    # Of each step, when it was done last; a number that comes again is where a run has begun after a kill.
+    done: dict[int, float] = {}
     repeated, before, twice = 0.0, 0.0, 0
+    last = 0
     for number, at in ((int(number), float(at)) for number, at in lines):
-        if number in first:
-            twice += 1
-            repeated = max(repeated, before - first[number])
-        else:
-            first[number] = before = at
-    return March("march", steps, kills, steps - len(first), twice, round(repeated, 2), seconds)
+        if number <= last:
+            repeated = max(repeated, before - done[number])
+        twice += number in done
+        done[number] = before = at
+        last = number
+    return March("march", steps, kills, steps - len(done), twice, round(repeated, 2), seconds)
 
 
 def ledger(fleet: Fleet, database: Database, *, steps: int, kills: int, pause: float, within: float) -> March:

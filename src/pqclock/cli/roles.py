@@ -79,7 +79,7 @@ def everything(asked: Asked) -> int:
     On the embedded server changed schedule files are applied unless --no-watch is given.
     """
     from pqclock.cli.embedding import find_or_start
-    from pqclock.worker.service import refuse_no_app
+    from pqclock.worker.loading import refuse_no_app
 
     _set_up_log(asked.settings)
     # Before a server is made for nothing.

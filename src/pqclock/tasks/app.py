@@ -17,21 +17,22 @@ from pqclock.tasks.connections import Connections, Place, Step
 from pqclock.tasks.declaring import BatchWords, CallWords, TaskWords, checked_options
 from pqclock.tasks.enqueueing import Enqueueing
 from pqclock.tasks.fan_out import FanOut, Split, Splitting
-from pqclock.tasks.gates import Gates
 from pqclock.tasks.handle import JobHandle
 from pqclock.tasks.hooks import Hooks, Report, Surrounding
 from pqclock.tasks.inside import Inside
 from pqclock.tasks.job import Job
-from pqclock.tasks.jobs import Jobs
 from pqclock.tasks.options import check_task_name
 from pqclock.tasks.pausing import Labels, Queues, Tasks
-from pqclock.tasks.rules import Rules
-from pqclock.tasks.schedules import Schedules
 from pqclock.tasks.sending import Parts
 from pqclock.tasks.task import Task
 
+# The verbs are loaded when they are first used: workers, and their child processes, begin without them.
 if TYPE_CHECKING:
+    from pqclock.tasks.gates import Gates
     from pqclock.tasks.instead import Instead
+    from pqclock.tasks.jobs import Jobs
+    from pqclock.tasks.rules import Rules
+    from pqclock.tasks.schedules import Schedules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,11 +73,15 @@ class App(Inside):
     @property
     def jobs(self) -> Jobs:
         """Jobs: list, explain."""
+        from pqclock.tasks.jobs import Jobs
+
         return Jobs(self._connections)
 
     @property
     def gates(self) -> Gates:
         """Throttles and fuses by key: list, show, blow, reset, cool, replay."""
+        from pqclock.tasks.gates import Gates
+
         return Gates(self._connections)
 
     @property
@@ -92,11 +97,15 @@ class App(Inside):
     @property
     def schedules(self) -> Schedules:
         """Schedules at run time: put, remove, pause, resume, trigger, backfill."""
+        from pqclock.tasks.schedules import Schedules
+
         return Schedules(self, self._connections)
 
     @property
     def rules(self) -> Rules:
         """Throttles and fuses at run time: put, remove, list, show."""
+        from pqclock.tasks.rules import Rules
+
         return Rules(self._connections)
 
     @overload

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pqclock.rules.durations import parse_duration
-from pqclock.store import listings, pauses
-from pqclock.store.listing_rows import LabelRow, Page, QueueRow, TaskRow
 
+# What the verbs need is loaded when they are first used: every process has tasks, and few look at what waits.
 if TYPE_CHECKING:
+    from pqclock.store.listing_rows import LabelRow, Page, QueueRow, TaskRow
+    from pqclock.store.pauses import Kind
     from pqclock.tasks.connections import Connections
     from pqclock.tasks.task import Task
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class _Pausing:
     """The verbs that queues, tasks and labels have in common. They block: on an event loop, use `asyncio.to_thread`."""
 
-    _kind: pauses.Kind
+    _kind: Kind
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -31,12 +32,16 @@ class _Pausing:
         What runs goes on, what waits is kept and costs no attempt. A second pause replaces the first. Raises
         ArgumentError.
         """
+        from pqclock.store import pauses
+
         end = parse_duration(until) if isinstance(until, str) else until
         with self._connections.session() as session:
             pauses.pause(session, self._kind, name, end, note)
 
     def resume(self, name: str) -> bool:
         """End a pause; False when there was none."""
+        from pqclock.store import pauses
+
         with self._connections.session() as session:
             return pauses.resume(session, self._kind, name)
 
@@ -48,6 +53,8 @@ class Queues(_Pausing):
 
     def list(self, *, after: str = "", limit: int = 50) -> Page[QueueRow]:
         """Queues by name; `next` of the page is the `after` of the page behind it."""
+        from pqclock.store import listings
+
         with self._connections.session() as session, listings.reading(session):
             return listings.queues(session, after=after, limit=limit)
 
@@ -59,6 +66,8 @@ class Labels(_Pausing):
 
     def list(self, *, after: str = "", limit: int = 50) -> Page[LabelRow]:
         """Labels by name, of the newest 100,000 live jobs; `next` of the page is the `after` of the page behind it."""
+        from pqclock.store import listings
+
         with self._connections.session() as session, listings.reading(session):
             return listings.labels(session, after=after, limit=limit)
 
@@ -86,5 +95,7 @@ class Tasks(_Pausing, Mapping[str, "Task[..., Any]"]):
 
     def list(self, *, after: str = "", limit: int = 50) -> Page[TaskRow]:
         """Published tasks by name, of this app or another; `next` of the page is the `after` of the page behind it."""
+        from pqclock.store import listings
+
         with self._connections.session() as session, listings.reading(session):
             return listings.tasks(session, after=after, limit=limit)

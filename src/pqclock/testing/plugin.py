@@ -66,7 +66,7 @@ def pqclock_db(pqclock_server: str, pqclock_template: str, pqclock_schema: str) 
 def pqclock_app(pytestconfig: pytest.Config) -> App:
     """The app under test, by the setting `pqclock_app`. Override it to make one."""
     from pqclock.settings import load
-    from pqclock.worker.service import load_app
+    from pqclock.worker.loading import load_app
 
     place = pytestconfig.getini("pqclock_app") or load(folder=pytestconfig.rootpath).app
     if not place:

@@ -25,8 +25,8 @@ from pqclock.tasks.context import Dialogue
 from pqclock.tasks.log_fields import JobFields
 from pqclock.tasks.signals import Cancelled, Timeout
 from pqclock.worker import execution, outcomes, pipes
+from pqclock.worker.loading import load_app
 from pqclock.worker.run import Run
-from pqclock.worker.service import load_app
 
 # What an idle child may take to end when the worker wants it no more.
 END_WITHIN = 3.0

@@ -12,7 +12,7 @@ from enum import Enum
 
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
-from pqclock.store import gates, jobs, running
+from pqclock.store import jobs, running
 from pqclock.store.database import CONNECTION_LOST, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.children import reconsidered
@@ -196,6 +196,8 @@ class Finisher:
         """Nothing is closed by a cooldown of what nobody has declared."""
         if not outcomes:
             return
+        from pqclock.store import gates
+
         undeclared = gates.undeclared(
             self._opened(), {outcome.cools.partition(":")[0] for outcome in outcomes if outcome.cools}
         )
