@@ -116,6 +116,22 @@ def test_exceptions_are_told_apart_by_their_classes_and_those_above(
     assert RETRY.verdict(class_names(error), attempt, 5) == verdict
 
 
+PATIENT = Retry(max_attempts=2, per={"ConnectionError": Retry(max_attempts=5), "KeyError": Retry(max_attempts=1)})
+
+
+@pytest.mark.parametrize(
+    ("error", "asked", "allowed"),
+    [(ValueError, 5, 2), (ConnectionError, 5, 5), (KeyError, 5, 1), (ValueError, 3, 3), (ConnectionError, 3, 3),
+     (KeyError, 3, 1), (ValueError, 8, 8), (ConnectionError, 8, 5)],
+)  # fmt: skip
+def test_a_policy_of_its_own_may_be_more_patient_and_a_call_goes_before(
+    error: type[BaseException], asked: int, allowed: int
+) -> None:
+    assert PATIENT.most == 5
+    verdicts = [PATIENT.verdict(class_names(error), attempt, asked) for attempt in range(1, 10)]
+    assert verdicts.index("failed") + 1 == allowed
+
+
 def test_only_what_is_named_is_tried_again() -> None:
     retry = Retry(only=[OSError, "Later"])
     assert retry.verdict(class_names(ConnectionResetError), 1, 5) == "again"

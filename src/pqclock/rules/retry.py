@@ -29,7 +29,9 @@ class Retry:
 
     Exceptions are told apart by their classes and the classes above them, given themselves or by name: what `only`
     does not name (empty: everything) and what `never` names is not tried again, and what `discard` names ends the job
-    as `discarded`. `per` has policies of their own for single ones, looked for from the exception's own class upwards.
+    as `discarded`. `per` has policies of their own for single ones, looked for from the exception's own class upwards; each
+    counts all attempts so far against its own `max_attempts`. What a call says of attempts goes before `max_attempts` here,
+    and holds for those as well.
     """
 
     max_attempts: int = 5
@@ -56,6 +58,11 @@ class Retry:
             object.__setattr__(self, name, _checked_names(name, getattr(self, name)))
         object.__setattr__(self, "per", _checked_policies(self.per))
 
+    @property
+    def most(self) -> int:
+        """How often a job is tried at most, whatever its exceptions are."""
+        return max(self.max_attempts, *(policy.max_attempts for policy in self.per.values()), 1)
+
     def policy(self, names: Sequence[str]) -> Retry:
         """The policy for an exception of these classes, its own first."""
         for name in names:
@@ -69,8 +76,9 @@ class Retry:
         if not {*self.discard, *policy.discard}.isdisjoint(names):
             return "discarded"
         refused = not set(policy.never).isdisjoint(names) or (policy.only and set(policy.only).isdisjoint(names))
-        allowed = max_attempts if policy is self else min(max_attempts, policy.max_attempts)
-        return "failed" if refused or attempt >= allowed else "again"
+        # A job of which nobody else has said how often may have as many as the most patient policy.
+        own = policy.max_attempts if policy is not self or max_attempts == self.most else max_attempts
+        return "failed" if refused or attempt >= min(own, max_attempts) else "again"
 
     def delay(self, attempt: int, job_id: int) -> timedelta:
         """How long job `job_id` waits after its failed attempt number `attempt` (1 is the first)."""

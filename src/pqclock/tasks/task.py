@@ -131,7 +131,7 @@ class Task(Generic[P, R]):
         return {
             "queue": self.queue,
             "priority": self.priority,
-            "max_attempts": self.retry.max_attempts if self.retry else None,
+            "max_attempts": self.retry.most if self.retry else None,
             "labels": None if self.labels is None else list(self.labels),
             "options": self.entrance | ({"on_crash": "hold"} if self.options.on_crash == "hold" else {}),
             "arg_defaults": self.argument_defaults,

@@ -67,7 +67,7 @@ class Inline:
         return ClaimedJob(
             id=number, task=task.name, args=job.args, queue=job.queue or task.queue or _QUEUE,
             priority=job.priority or task.priority or 0, labels=list(task.labels or ()), attempt=1,
-            max_attempts=job.max_attempts or (task.retry.max_attempts if task.retry else 1), crashes=0, lease=0,
+            max_attempts=job.max_attempts or (task.retry.most if task.retry else 1), crashes=0, lease=0,
             run_at=run_at, schedule_id=None, tick=None, claimed_at=now, ready_seq=0, run_options=None, checkpoint=None,
             schedule_key=None,
         )  # fmt: skip
