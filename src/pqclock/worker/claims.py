@@ -17,7 +17,7 @@ from pqclock.worker.pool import WorkingPool
 log = logging.getLogger("pqclock.worker")
 
 CLAIM_LIMIT = 200
-# A claim of gated jobs costs about the same for one as for ten.
+# A claim costs about the same for one as for ten.
 GATHER = 0.003
 
 
@@ -44,7 +44,7 @@ class Claims:
     def hopeful(self) -> bool:
         """True when a claim now may find something."""
         now = time.monotonic()
-        return any((pool.hungry and pool.free > 0) or pool.look_at_gates(now) for pool in self._pools)
+        return any(pool.look_for_free(now) or pool.look_at_gates(now) for pool in self._pools)
 
     def looks_again(self) -> list[float]:
         """When there will be hope, as far as it is known, by the monotonic clock."""
@@ -57,13 +57,17 @@ class Claims:
         gated: list[ClaimedJob] = []
         free: list[ClaimedJob] = []
         cut = False
-        if pool.look_at_gates(time.monotonic()):
+        now = time.monotonic()
+        hungry = pool.look_for_free(now)
+        if pool.look_at_gates(now):
             gated, cut = self._gated(session, worker_id, pool, self._tasks, limit)
         room = limit - len(gated)
         # What was cut was cut for the sake of free jobs.
-        if (pool.hungry or cut) and room > 0:
+        if (hungry or cut) and room > 0:
             free = self._free(session, worker_id, pool, self._tasks, room)
             pool.hungry = len(free) == room
+            if pool.hungry:
+                pool.gathers_until = time.monotonic() + GATHER
             room -= len(free)
         if cut and room > 0:
             # They could not be taken, or not so many: others have them.
@@ -107,7 +111,8 @@ class Claims:
             pool.at_gates = False
             return [], False
         pool.odd = pool.odd != found.turned
-        pool.gathers_until = time.monotonic() + GATHER if len(found.jobs) == room else 0.0
+        if len(found.jobs) == room:
+            pool.gathers_until = time.monotonic() + GATHER
         pool.at_gates = found.again or found.cut
         pool.expect(time.monotonic(), found.wakes_in)
         return found.jobs, found.cut

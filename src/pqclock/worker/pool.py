@@ -50,14 +50,22 @@ class WorkingPool:
         while self.openings and self.openings[0] <= now:
             heappop(self.openings)
             self.at_gates = True
-        gathering = now < self.gathers_until and 2 * self.free < self.spec.size
-        return self.at_gates and self.free > 0 and not gathering
+        return self.at_gates and self.has_room(now)
+
+    def look_for_free(self, now: float) -> bool:
+        """True when a claim of free jobs is worth it."""
+        return self.hungry and self.has_room(now)
+
+    def has_room(self, now: float) -> bool:
+        """True when enough executors are free for a claim: one, or half of them while more are expected to be soon."""
+        free = self.free
+        return free > 0 and (2 * free >= self.spec.size or now >= self.gathers_until)
 
     def look_again(self, now: float) -> float | None:
-        """When a claim of gated jobs may be worth it, if not now."""
+        """When a claim may be worth it, if not now."""
         if self.free == 0:
             return None
-        if self.at_gates and now < self.gathers_until:
+        if (self.at_gates or self.hungry) and now < self.gathers_until:
             return self.gathers_until
         return self.openings[0] if self.openings else None
 

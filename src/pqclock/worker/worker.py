@@ -246,7 +246,7 @@ class Worker:
 
     def _released(self, pool: WorkingPool) -> None:
         """An executor is free again."""
-        if pool.hungry or pool.at_gates or pool.openings or self._stopping:
+        if self._stopping or ((pool.hungry or pool.at_gates or pool.openings) and pool.has_room(time.monotonic())):
             self._wakeup.wake()
 
     def _sleep(self, session: Session) -> None:
