@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+LEAST_MEMORY = 64_000_000
+
 
 def read_text(value: object) -> str:
     """A text without control characters."""
@@ -47,6 +49,14 @@ def read_size(value: object) -> int:
     text = read_text(value).upper().removesuffix("B").strip()
     unit = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
     return read_limit(text.rstrip("KMG").strip()) * unit
+
+
+def read_memory(value: object) -> int:
+    """What a process may come to have, in bytes: no less than one has that does nothing, which would never work."""
+    size = read_size(value)
+    if size < LEAST_MEMORY:
+        raise ValueError
+    return size
 
 
 def read_duration(value: object) -> timedelta:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pqclock.errors import SettingsError
 from pqclock.rules.addresses import check_database_url
-from pqclock.setting_values import read_duration, read_keep, read_limit, read_pools, read_size, read_text
+from pqclock.setting_values import read_duration, read_keep, read_limit, read_memory, read_pools, read_text
 
 PREFIX = "PQCLOCK_"
 LOG_FORMATS = ("auto", "text", "json")
@@ -145,7 +145,7 @@ class Settings:
     )
     max_memory: int | None = _setting(
         None,
-        Spec(read_size, "a size such as 500MB or 1GB", "A worker process is replaced when it has so much.", "SIZE"),
+        Spec(read_memory, "a size from 64MB, such as 1GB", "A worker process is replaced when it has so much.", "SIZE"),
     )
     poll_only: bool = _setting(
         False, Spec(_switch, "true or false", "Workers look for jobs without listening.", "true|false", switch=True)

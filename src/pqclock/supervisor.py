@@ -23,6 +23,9 @@ from pqclock.store.database import CONNECTION_LOST, DatabaseError, connect
 
 log = logging.getLogger("pqclock.supervisor")
 
+# Tells the database of dead children, by their tokens, and whether a stop has cut them off.
+Bury = Callable[[Sequence[str], bool], None]
+
 # A child that ends with one of these has said why.
 REFUSALS = (2, 3, 4)
 # A child that ends with this wants to be followed by a new one.
@@ -61,7 +64,7 @@ class Supervisor:
         *,
         wait: float,
         stop_timeout: float,
-        on_death: Callable[[Sequence[str]], None],
+        on_death: Bury,
         output: IO[bytes] | None = None,
     ) -> None:
         self._children = list(children)
@@ -173,7 +176,7 @@ class Supervisor:
         assert child.process is not None
         _close_pipe(child.process)
         child.process = None
-        self._on_death([child.token])
+        self._on_death([child.token], False)
 
     def _seconds_until_restart(self) -> float:
         pauses = [c.restart_at - time.monotonic() for c in self._children if c.process is None]
@@ -193,7 +196,7 @@ class Supervisor:
                 child.process.wait()
             _close_pipe(child.process)
             if child.process.returncode:
-                self._on_death([child.token])
+                self._on_death([child.token], True)
 
     def kill(self) -> None:
         """End every child at once, and have their jobs given back if the database answers soon."""
@@ -206,7 +209,7 @@ class Supervisor:
 
         def bury() -> None:
             try:
-                self._on_death(living)
+                self._on_death(living, True)
             finally:
                 buried.release()
 
@@ -220,15 +223,15 @@ def _close_pipe(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def bury_in(url: str, schema: str) -> Callable[[Sequence[str]], None]:
+def bury_in(url: str, schema: str) -> Bury:
     """What to do at a child's death: have the database give its jobs to others at once, if it can be reached."""
 
-    def bury(tokens: Sequence[str]) -> None:
+    def bury(tokens: Sequence[str], cut_off: bool) -> None:
         try:
             session = connect(url, schema, "supervisor")
             try:
                 for token in tokens:
-                    processes.bury(session, token)
+                    processes.bury(session, token, cut_off=cut_off)
             finally:
                 session.close()
         except (*CONNECTION_LOST, DatabaseError) as error:

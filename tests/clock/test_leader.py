@@ -12,6 +12,7 @@ from pqclock.clock import leader as leader_module
 from pqclock.clock.leader import Leader, TermOver
 from pqclock.store import jobs, leadership, processes, schedules
 from pqclock.store.database import Session
+from pqclock.store.standing_in import stand_in
 from store.samples import a_worker, claim, enqueue
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ def test_a_leader_of_an_old_term_stops(database: Database) -> None:
 def test_without_a_leader_one_worker_promotes_and_rescues(database: Database) -> None:
     worker = a_worker(database.session)
     enqueue(database.session, jobs.NewJob("mail", "{}", delay=timedelta(milliseconds=1)))
-    assert jobs.stand_in(database.session, 100) == 1
+    assert stand_in(database.session, 100) == 1
     claim(database.session, worker)
     database.session.conn.execute("UPDATE pqclock.process SET beat_at = 'epoch'")
-    assert jobs.stand_in(database.session, 100) == 1
+    assert stand_in(database.session, 100) == 1
     in_office(database).turn()
-    assert jobs.stand_in(database.session, 100) is None
+    assert stand_in(database.session, 100) is None

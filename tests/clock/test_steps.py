@@ -19,8 +19,9 @@ from pqclock.clock.applier import apply
 from pqclock.clock.leader import Leader, TermOver, Untrusted
 from pqclock.clock.lookout import Lookout
 from pqclock.rules.schedule import Schedule
-from pqclock.store import jobs, leadership, processes, schedules
+from pqclock.store import leadership, processes, schedules
 from pqclock.store.database import connect
+from pqclock.store.standing_in import stand_in
 from store.samples import HOUR, MINUTE, a_worker, claim
 
 SHADOW = """
@@ -175,12 +176,12 @@ def test_forward_and_back_again_repeats_nothing(stepped: Stepped) -> None:
 def test_a_beat_in_the_future_is_none(stepped: Stepped) -> None:
     """The leader has gone, and the clock was set back: nobody may wait for an hour until its beat is old."""
     stepped.turn()
-    assert jobs.stand_in(stepped.session, 100) is None
+    assert stand_in(stepped.session, 100) is None
     stepped.step(-HOUR)
-    assert jobs.stand_in(stepped.session, 100) is not None
+    assert stand_in(stepped.session, 100) is not None
     # One that lives beats by the new time.
     stepped.turn()
-    assert jobs.stand_in(stepped.session, 100) is None
+    assert stand_in(stepped.session, 100) is None
 
 
 def test_standbys_neither_end_nor_miss_a_leader_that_lives_through_a_step(stepped: Stepped) -> None:

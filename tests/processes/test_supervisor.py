@@ -20,7 +20,7 @@ from conftest import Database
 from pqclock import supervisor
 from pqclock.settings import load
 from pqclock.store.processes import TOKEN_VARIABLE
-from pqclock.supervisor import Child, Supervisor
+from pqclock.supervisor import Bury, Child, Supervisor
 from processes.fleet import APP, IN_THE_BACKGROUND, Fleet, children_of, eventually, is_alive
 from processes.test_faults import NOBODY
 from processes.test_workers import put, state, workers
@@ -95,6 +95,9 @@ def test_a_second_signal_gives_the_jobs_of_the_killed_back_at_once(fleet: Fleet,
     assert not is_alive(child)
     assert workers(database) == 0
     eventually(lambda: [state(database, each) for each in (job_id, waiting)] == ["ready", "ready"], within=5)
+    # It was not the job that took the worker down.
+    assert database.rows("SELECT DISTINCT crashes, deaths FROM pqclock.job") == [(0, 0)]
+    assert database.rows("SELECT outcome FROM pqclock.attempt") in ([], [("interrupted",)])
 
 
 def test_each_child_has_a_token_of_its_own(fleet: Fleet, database: Database) -> None:
@@ -107,7 +110,7 @@ def test_each_child_has_a_token_of_its_own(fleet: Fleet, database: Database) -> 
 class Watched:
     """A supervisor of shell commands, run in a thread; its children are gone at the end."""
 
-    def __init__(self, *scripts: str, on_death: Callable[[Sequence[str]], None] = lambda _tokens: None) -> None:
+    def __init__(self, *scripts: str, on_death: Bury = lambda _tokens, _cut_off: None) -> None:
         self.children = [Child(f"child {n}", ["/bin/sh", "-c", script]) for n, script in enumerate(scripts)]
         self.supervisor = Supervisor(self.children, {}, wait=1.0, stop_timeout=1.0, on_death=on_death)
         self.ended: list[Any] = []
@@ -191,7 +194,7 @@ def test_an_end_at_once_does_not_wait_for_a_database_that_is_slow() -> None:
     asked: list[Sequence[str]] = []
     hold = threading.Event()
 
-    def bury(tokens: Sequence[str]) -> None:
+    def bury(tokens: Sequence[str], _cut_off: bool) -> None:
         asked.append(tokens)
         hold.wait(30)
 

@@ -153,3 +153,12 @@ def test_a_process_that_has_done_enough_is_followed_by_a_new_one(fleet: Fleet, d
     eventually(lambda: state(database, again) == "succeeded")
     assert database.rows("SELECT DISTINCT outcome FROM pqclock.attempt") == [("succeeded",)]
     assert "killed" not in fleet.log_of(parent)
+
+
+def test_no_process_runs_more_jobs_than_it_is_to(fleet: Fleet, database: Database) -> None:
+    fleet.worker("*:2", "--max-jobs", "3")
+    eventually(lambda: workers(database) == 1)
+    ids = [put(database, "note") for _ in range(10)]
+    eventually(lambda: all(state(database, job_id) == "succeeded" for job_id in ids), within=30)
+    counts = "SELECT count(*) FROM pqclock.attempt GROUP BY worker_id ORDER BY 1"
+    assert [count for (count,) in database.rows(counts)] == [1, 3, 3, 3]

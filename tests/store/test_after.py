@@ -16,6 +16,7 @@ from pqclock.store.database import Session
 from pqclock.store.insertion import insertion
 from pqclock.store.job_verbs import VERBS, How
 from pqclock.store.jobs import NewJob
+from pqclock.store.standing_in import stand_in
 from store.samples import MINUTE, NOW, SECOND, a_worker, claim, enqueue, finish, new
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def test_a_worker_stands_in_where_no_clock_leads(database: Database) -> None:
     (a,) = enqueue(database.session, new())
     (b,) = enqueue(database.session, waiting_for(a))
     end(database, "succeeded")
-    assert jobs.stand_in(database.session, 100, LATER) == 1
+    assert stand_in(database.session, 100, LATER) == 1
     assert states(database)[b][0] == "ready"
 
 

@@ -46,6 +46,21 @@ def test_the_dead_do_not_beat_again_and_lose_their_jobs_at_once(database: Databa
     assert jobs.rescue(database.session, 10, now=NOW) == [(lost.id, "ready")]
 
 
+def test_the_jobs_of_one_that_a_stop_has_cut_off_go_back_at_no_cost(database: Database) -> None:
+    tasks.publish(
+        database.session, [{"name": "mail", "options": {"on_crash": "hold"}, "arg_defaults": {}, "code_version": ""}]
+    )
+    stopped = a_worker(database.session, token="here")
+    enqueue(database.session, new(), new())
+    began, waits = claim(database.session, stopped)
+    running.note_starts(database.session, [(began.id, began.lease, NOW)])
+    processes.bury(database.session, "here", cut_off=True)
+    assert sorted(jobs.rescue(database.session, 10, now=NOW)) == [(began.id, "ready"), (waits.id, "ready")]
+    assert database.rows("SELECT DISTINCT attempt, crashes, deaths, held FROM pqclock.job") == [(0, 0, 0, False)]
+    attempts = "SELECT job_id, attempt, outcome, worker_id, started_at, finished_at FROM pqclock.attempt"
+    assert database.rows(attempts) == [(began.id, 1, "interrupted", stopped, NOW, NOW)]
+
+
 def test_the_silent_are_forgotten_once_they_hold_no_job(database: Database) -> None:
     a_worker(database.session, now=NOW)
     holder = a_worker(database.session, now=NOW)

@@ -271,6 +271,8 @@ def test_assert_enqueued_says_what_there_is_instead(mailed: AssertEnqueued) -> N
             lambda: mailed("mail.sent"),
             "and the app has no task of that name: there are mail.send; the newest of others:",
         ),
+        (lambda: mailed("mail.send", too="ada"), "task 'mail.send' has no argument 'too': it takes to, "),
+        (lambda: mailed.never("mail.send", too="ada"), "task 'mail.send' has no argument 'too': it takes to, "),
         (lambda: mailed.never("mail.send", to="ada"), "1 job of 'mail.send' with to='ada' enqueued:\n  job "),
     ]
     for fail, words in failures:

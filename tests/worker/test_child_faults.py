@@ -144,7 +144,7 @@ def test_the_last_checkpoint_of_a_dead_child_is_written(bench: Bench, monkeypatc
 
 
 def test_one_that_is_written_off_is_not_counted_as_crashed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "WRITE_OFF_AFTER", 0.1)
+    monkeypatch.setattr(outcomes, "KILL_AFTER", 0.1)
     real = children.Child.kill
 
     def kill(child: children.Child) -> None:

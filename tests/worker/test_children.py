@@ -24,7 +24,7 @@ HERE = str(Path(__file__).parents[1])
 def bench(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", HERE)
-    monkeypatch.setattr(outcomes, "WRITE_OFF_AFTER", 0.3)
+    monkeypatch.setattr(outcomes, "KILL_AFTER", 0.3)
     bench = Bench(database, app, "worker.child_app:app")
     yield bench
     bench.end()

@@ -269,7 +269,7 @@ def test_a_worker_that_has_done_enough_lets_what_runs_come_to_its_end(bench: Ben
     def short() -> None:
         pass
 
-    worker = bench.start("*:2", stop_timeout=0.1, limits=Limits(jobs=1))
+    worker = bench.start("*:2", stop_timeout=0.1, limits=Limits(jobs=2))
     job_id = bench.put("long")
     assert begun.wait(5)
     bench.put("short")
@@ -299,7 +299,7 @@ def test_a_stop_does_not_wait_as_long_as_a_replacement(bench: Bench) -> None:
     def short() -> None:
         pass
 
-    worker = bench.start("*:2", stop_timeout=0.1, limits=Limits(jobs=1))
+    worker = bench.start("*:2", stop_timeout=0.1, limits=Limits(jobs=2))
     job_id = bench.put("long")
     assert begun.wait(5)
     bench.put("short")

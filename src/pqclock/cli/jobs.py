@@ -76,7 +76,9 @@ def _id(cursor: str) -> int:
 
 def _row(job: JobRow, progress: dict[str, Any] | None, waiting: after.Awaited | None, now: datetime) -> list[object]:
     attempt, when = f"{job.attempt}/{job.max_attempts}", moment(_instant(job), now)
-    last = awaiting_words(waiting) or _first_line(job.error) or progress_words(progress)
+    # What a job that runs has come to goes before what stopped it earlier.
+    words = progress_words(progress)
+    last = awaiting_words(waiting) or (words if job.state == "running" else "") or _first_line(job.error) or words
     return [job.id, job.state, job.task, job.queue, job.schedule_key, attempt, when, last]
 
 

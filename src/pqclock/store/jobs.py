@@ -12,7 +12,6 @@ from pqclock.errors import ArgumentError, UniqueConflict
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
 from pqclock.store import gating, job_verbs
-from pqclock.store.after import resolve as resolve_after
 from pqclock.store.database import Session
 from pqclock.store.insertion import insertion
 
@@ -215,9 +214,13 @@ def give_back(session: Session, worker_id: int, known: Sequence[tuple[int, int]]
         if not strays:
             return []
         gating.leave(session, strays)
-        again = [job_id for (job_id,) in session.run("jobs.give_back", **_leased(strays))]
+        again = _made_ready(session, strays, None)
         job_verbs.end_asked(session, again)
     return again
+
+
+def _made_ready(session: Session, jobs: Sequence[Sequence[Any]], now: datetime | None) -> list[int]:
+    return [job_id for (job_id,) in session.run("jobs.give_back", now=now, **_leased(jobs))]
 
 
 def _leased(jobs: Sequence[Sequence[Any]]) -> dict[str, list[int]]:
@@ -248,31 +251,18 @@ def rescue(
         ).fetchall()
         if not orphans:
             return []
-        gating.leave(session, [orphan[:3] for orphan in orphans], gating.End.crashed, now)
-        reviews, aparts = ([orphan[place] for orphan in orphans] for place in (3, 4))
+        cut_off = [orphan[:3] for orphan in orphans if orphan[5]]
+        died = [orphan for orphan in orphans if not orphan[5]]
+        gating.leave(session, cut_off, now=now)
+        gating.leave(session, [orphan[:3] for orphan in died], gating.End.crashed, now)
+        reviews, aparts = ([orphan[place] for orphan in died] for place in (3, 4))
+        back = [(job_id, "ready") for job_id in _made_ready(session, cut_off, now)]
         rescued = session.run(
             "jobs.rescue", reviews=reviews, aparts=aparts, crash_limit=CRASH_LIMIT, death_limit=DEATH_LIMIT, now=now,
-            **_leased(orphans),
+            **_leased(died),
         ).fetchall()  # fmt: skip
         ended = job_verbs.end_asked(session, [job_id for job_id, *_ in orphans], now)
-        return [(job_id, "cancelled" if job_id in ended else state) for job_id, state in rescued]
-
-
-def stand_in(session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = False) -> int | None:
-    """Promote and rescue in the leader's place, when no leader has beaten for 10 s and nobody else does it now.
-
-    Jobs that waited for others are released as well. Gives the number of jobs made ready, None when there was no need.
-    Only ticks need the leader.
-    """
-    with session.transaction():
-        needed = session.run("leadership.try_stand_in", silence=LEADER_SILENCE, now=now).fetchone()
-        if needed is None or not needed[0]:
-            return None
-        resolve_after(session, limit, now)
-        promotion = promote(session, limit, now)
-        rescued = rescue(session, limit, now, silent_too=silent_too)
-    gating.free_void_slots(session)
-    return promotion.promoted + len(rescued)
+        return [(job_id, "cancelled" if job_id in ended else state) for job_id, state in back + rescued]
 
 
 def expire(session: Session, limit: int, now: datetime | None = None) -> list[int]:

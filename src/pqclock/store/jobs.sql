@@ -395,9 +395,13 @@ WHERE j.state = 'running' AND j.worker_id = %(worker_id)s
 FOR UPDATE SKIP LOCKED
 
 -- name: give_back
--- running -> ready for strays, which are locked.
+-- running -> ready for jobs that are locked, at no cost: nobody knows of them, or a stop has cut them off.
 WITH stray AS MATERIALIZED (
     SELECT * FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS s (id, lease)
+),
+begun AS MATERIALIZED (
+    SELECT j.id, j.worker_id, j.started_at FROM {schema}.job AS j
+    WHERE j.id = ANY(%(ids)s::bigint[]) AND j.started_at IS NOT NULL
 ),
 again AS (
     UPDATE {schema}.job AS j
@@ -406,6 +410,11 @@ again AS (
     FROM stray AS s
     WHERE j.id = s.id AND j.lease = s.lease AND j.state = 'running'
     RETURNING j.*
+),
+attempts AS (
+    INSERT INTO {schema}.attempt (job_id, attempt, outcome, worker_id, started_at, finished_at)
+    SELECT a.id, a.attempt + 1, 'interrupted', b.worker_id, b.started_at, coalesce(%(now)s::timestamptz, clock_timestamp())
+    FROM again AS a JOIN begun AS b USING (id)
 ),
 arrived AS (
     INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
@@ -420,10 +429,10 @@ SELECT a.id FROM again AS a, (SELECT count(*) FROM woken) AS w
 
 -- name: orphans
 -- Jobs of workers that are gone, locked; with whether gates let them run, whether a person is to look at them, and whether
--- they ran apart, in a process of their own: then it was not they who took the worker down.
+-- they ran apart, in a process of their own: then it was not they who took the worker down; nor when that was cut off.
 SELECT j.id, j.lease, j.lane IS NOT NULL AS gated,
        (SELECT t.options ->> 'on_crash' = 'hold' FROM {schema}.task AS t WHERE t.name = j.task) IS TRUE AS review,
-       j.crashes > 0 AND p.isolates IS TRUE AS apart
+       j.crashes > 0 AND p.isolates IS TRUE AS apart, p.cut_off IS TRUE AS cut_off
 FROM {schema}.job AS j
 LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
 WHERE j.state = 'running'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import Parameter
 from typing import Any
 
 from pqclock.store.listing_rows import JobRow
@@ -26,7 +27,7 @@ class AssertEnqueued:
         `task` is a task or its name. Raises AssertionError that shows the nearest ones.
         """
         __tracebackhide__ = True
-        name, jobs = self._jobs(task)
+        name, jobs = self._jobs(task, args)
         found = [job for job in jobs if not _differences(job, args)]
         if not found:
             raise AssertionError(self._complaint(name, args, jobs))
@@ -35,15 +36,30 @@ class AssertEnqueued:
     def never(self, task: Task[..., Any] | str, /, **args: Any) -> None:
         """No job of the task with these arguments. Raises AssertionError that shows what there is."""
         __tracebackhide__ = True
-        name, jobs = self._jobs(task)
+        name, jobs = self._jobs(task, args)
         found = [job for job in jobs if not _differences(job, args)]
         if found:
             lines = [_shown(job) for job in found[:_SHOWN]]
             raise AssertionError("\n".join([f"{_count(len(found))} of {name!r}{_with(args)} enqueued:", *lines]))
 
-    def _jobs(self, task: Task[..., Any] | str) -> tuple[str, list[JobRow]]:
+    def _jobs(self, task: Task[..., Any] | str, args: dict[str, Any]) -> tuple[str, list[JobRow]]:
         name = task if isinstance(task, str) else task.name
+        self._check_names(name, args)
         return name, list(self._app.jobs.list(task=name, limit=LIMIT).rows)
+
+    def _check_names(self, name: str, args: dict[str, Any]) -> None:
+        """A misspelt argument would make a test that nothing can fail."""
+        __tracebackhide__ = True
+        task = self._app.tasks.get(name)
+        if task is None:
+            return
+        taken = task.signature.parameters
+        if any(one.kind is Parameter.VAR_KEYWORD for one in taken.values()):
+            return
+        for arg in args:
+            if arg not in taken:
+                there_are = f"it takes {', '.join(taken)}" if taken else "it takes none"
+                raise AssertionError(f"task {name!r} has no argument {arg!r}: {there_are}")
 
     def _complaint(self, name: str, args: dict[str, Any], jobs: list[JobRow]) -> str:
         if jobs:

@@ -165,7 +165,11 @@ def main() -> None:
     os.register_at_fork(after_in_child=partial(_part_from_the_worker, int(reading), int(writing)))
     app = load_app(place)
     with os.fdopen(int(reading), "rb") as words, os.fdopen(int(writing), "wb") as answers:
-        pipes.send(answers, {"pid": os.getpid()})
+        try:
+            pipes.send(answers, {"pid": os.getpid()})
+        except BrokenPipeError:
+            # The worker died meanwhile, and nobody needs this process: not even to flush what was not sent.
+            os._exit(0)
         ChildProcess(app, words, answers).work()
 
 

@@ -13,6 +13,7 @@ from pqclock.store.claiming import claim_gated
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session
 from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.pool import WorkingPool
+from pqclock.worker.recycling import Limits
 
 log = logging.getLogger("pqclock.worker")
 
@@ -22,12 +23,27 @@ GATHER = 0.003
 
 
 class Claims:
-    """Claims for pools: free jobs and jobs behind gates each when there is hope for them, never more than is free."""
+    """Claims for pools: free jobs and jobs behind gates each when there is hope for them, never more than is free.
 
-    def __init__(self, pools: Sequence[WorkingPool], tasks: Sequence[str], clock: DatabaseClock) -> None:
+    Nor more in all than `limits` let this process run: it is `spent` then.
+    """
+
+    def __init__(
+        self, pools: Sequence[WorkingPool], tasks: Sequence[str], clock: DatabaseClock, limits: Limits
+    ) -> None:
         self._pools = pools
+        self._limits = limits
+        self.taken = 0
         self._tasks = list(tasks)
         self._clock = clock
+
+    @property
+    def spent(self) -> bool:
+        """True when this process is to run no more than what it has."""
+        return self._limits.jobs is not None and self.taken >= self._limits.jobs
+
+    def _left(self, limit: int) -> int:
+        return limit if self._limits.jobs is None else min(limit, self._limits.jobs - self.taken)
 
     def look_everywhere(self) -> None:
         """It is time to look, whatever was heard."""
@@ -44,7 +60,7 @@ class Claims:
     def hopeful(self) -> bool:
         """True when a claim now may find something."""
         now = time.monotonic()
-        return any(pool.look_for_free(now) or pool.look_at_gates(now) for pool in self._pools)
+        return not self.spent and any(pool.look_for_free(now) or pool.look_at_gates(now) for pool in self._pools)
 
     def looks_again(self) -> list[float]:
         """When there will be hope, as far as it is known, by the monotonic clock."""
@@ -53,7 +69,9 @@ class Claims:
 
     def claim(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         """The jobs that this pool has room for. What passes gates goes before, and leaves half of the room where both wait."""
-        limit = min(pool.free, CLAIM_LIMIT)
+        limit = self._left(min(pool.free, CLAIM_LIMIT))
+        if limit <= 0:
+            return []
         gated: list[ClaimedJob] = []
         free: list[ClaimedJob] = []
         cut = False
@@ -73,18 +91,22 @@ class Claims:
             # They could not be taken, or not so many: others have them.
             more, _ = self._gated(session, worker_id, pool, self._tasks, room, alone=True)
             gated += more
+        self.taken += len(gated) + len(free)
         return gated + free
 
     def claim_many(
         self, session: Session, worker_id: int, pool: WorkingPool, task: str, limit: int
     ) -> list[ClaimedJob]:
         """Up to `limit` jobs of one task for one call, however many executors are free."""
-        free = self._free(session, worker_id, pool, [task], limit)
-        if len(free) == limit:
+        limit = self._left(limit)
+        free = self._free(session, worker_id, pool, [task], limit) if limit > 0 else []
+        self.taken += len(free)
+        if len(free) >= limit:
             return free
         at_gates = pool.at_gates
         gated, _ = self._gated(session, worker_id, pool, [task], limit - len(free), alone=True)
         pool.at_gates = pool.at_gates or at_gates
+        self.taken += len(gated)
         return free + gated
 
     def _gated(

@@ -39,6 +39,12 @@ class Held:
     def __len__(self) -> int:
         return len(self._holdings)
 
+    @property
+    def waiting(self) -> bool:
+        """True while claimed jobs have not begun."""
+        with self._lock:
+            return any(holding.began is None for holding in self._holdings.values())
+
     def add(self, job: ClaimedJob) -> None:
         """Take a job in that was just claimed."""
         with self._lock:

@@ -22,6 +22,8 @@ ERROR_LIMIT = 1_000
 TRACEBACK_LIMIT = 8_192
 # A handler that was interrupted, and goes on, is waited for no longer.
 WRITE_OFF_AFTER = 10.0
+# Its process, if it has one of its own, is killed.
+KILL_AFTER = 2.0
 
 
 def succeeded(run: Run, value: object) -> Outcome:
@@ -66,7 +68,23 @@ def crash(run: Run, outcome: Outcome) -> Failure:
 def interrupted(run: Run) -> BaseException:
     """What a handler should have raised that went on when it was interrupted."""
     kind = run.interruption or Timeout
+    if run.kill is not None:
+        return kind(f"its handler went on for {KILL_AFTER:g} s after it was interrupted, and its process was killed")
     return kind(f"its handler went on for {WRITE_OFF_AFTER:g} s after it was interrupted: nobody waits for it any more")
+
+
+def tell_of_written_off(run: Run, *, killed: bool) -> None:
+    """Log that a handler did not end when it was interrupted."""
+    known = {"job_id": run.job.id, "task": run.job.task}
+    if killed:
+        log.warning(
+            "the process of job %s (%s) was killed: it did not end when interrupted", *known.values(), extra=known
+        )
+    else:
+        log.error(
+            "job %s (%s) does not end although it was interrupted: its executor is taken until it does",
+            *known.values(), extra=known,
+        )  # fmt: skip
 
 
 def _ended(run: Run, state: str, outcome: str, **more: Any) -> Outcome:

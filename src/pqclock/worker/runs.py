@@ -185,7 +185,8 @@ class Runs:
     def _crash(self, run: Run, outcome: Outcome, deadline: Deadline | None) -> None:
         if not self._end(run, outcome, None, deadline):
             return
-        log.warning("job %s (%s) %s", run.job.id, run.job.task, outcome.error, extra={"job_id": run.job.id})
+        level = logging.ERROR if outcome.state == "failed" else logging.WARNING
+        log.log(level, "job %s (%s) %s", run.job.id, run.job.task, outcome.error, extra={"job_id": run.job.id})
         self.reporting.tell(outcomes.crash(run, outcome), apart=False)
 
     async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
@@ -251,7 +252,8 @@ class Runs:
     def _interrupt_at(self, instant: float, run: Run, kind: type[Interruption], batch: Sequence[Run] = ()) -> Deadline:
         def interrupt() -> None:
             run.interrupt(kind)
-            self._deadlines.at(instant + outcomes.WRITE_OFF_AFTER, write_off)
+            patience = outcomes.WRITE_OFF_AFTER if run.kill is None else outcomes.KILL_AFTER
+            self._deadlines.at(instant + patience, write_off)
 
         def write_off() -> None:
             for one in batch or (run,):
@@ -269,10 +271,7 @@ class Runs:
         if kill is not None:
             kill()
         if waited_for:
-            log.error(
-                "job %s (%s) does not end although it was interrupted: its executor is taken until it does",
-                run.job.id, run.job.task, extra={"job_id": run.job.id, "task": run.job.task},
-            )  # fmt: skip
+            outcomes.tell_of_written_off(run, killed=kill is not None)
             self._hand_over(run, outcome, error, apart=True)
 
     def _end(self, run: Run, outcome: Outcome, error: BaseException | None, deadline: Deadline | None) -> bool:

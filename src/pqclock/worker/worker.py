@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-from pqclock.alarms import LATE, DeadMansSwitch, to_log
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.rules.pools import Pool
-from pqclock.store import gating, job_verbs, jobs, leadership, running, tasks
+from pqclock.store import gating, job_verbs, jobs, running, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.app import App
 from pqclock.worker.batches import Batches
 from pqclock.worker.claims import Claims
+from pqclock.worker.deputy import Deputy
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.hearing import Ear
 from pqclock.worker.held import Held
@@ -35,7 +35,6 @@ FLUSH_WITHIN = 5.0
 TELL_WITHIN = 2.0
 # What runs comes to its end before a process is replaced, unless it takes longer.
 REPLACE_WITHIN = 3600.0
-STAND_IN_SLICE = 1_000
 HEAR_LIMIT = 100
 
 
@@ -62,7 +61,7 @@ class Worker:
         self._clock = DatabaseClock()
         self._batches = Batches(app.tasks)
         single = sorted(name for name, task in app.tasks.items() if task.options.batch is None)
-        self._claims = Claims(self._pools, single, self._clock)
+        self._claims = Claims(self._pools, single, self._clock, limits)
         self._held = Held()
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
         doing, hears = ";".join(str(pool) for pool in pools), bool(app.hooks.reports)
@@ -77,9 +76,7 @@ class Worker:
         self._ear = Ear(poll_only=poll_only)
         self._failures = 0
         self._has_worked = False
-        self._connected_at = 0.0
-        self._switch = DeadMansSwitch(to_log(log))
-        self._stands_in = False
+        self._deputy = Deputy()
         self._next_poll = 0.0
 
     def stop(self, timeout: timedelta | None = None) -> None:
@@ -132,8 +129,7 @@ class Worker:
         self._ear.begin(session)
         tasks.publish(session, self._app.publication())
         self._presence.next_beat = self._next_poll = 0.0
-        self._connected_at = time.monotonic()
-        self._switch.restart()
+        self._deputy.begin()
         while not self._stopping:
             if self._presence.beat_if_due(session):
                 self._give_strays_back(session)
@@ -164,14 +160,14 @@ class Worker:
         self._next_poll = time.monotonic() + self._ear.poll_every * random.uniform(0.8, 1.0)  # noqa: S311
         gating.rouse(session)
         self._claims.look_everywhere()
-        self._stand_in_if_needed(session)
+        self._deputy.look(session)
         self._hear_failures(session)
         self._want_paused_back(session)
         self._recycle_if_due()
 
     def _recycle_if_due(self) -> None:
         """End this process in order when it has done enough; its supervisor starts a new one."""
-        reason = self._limits.reached(self._runs.ended)
+        reason = self._limits.reached(self._runs.ended if self._held.waiting else self._claims.taken)
         if reason is not None and not self._stopping:
             log.info("this worker ends when what runs has ended, since %s: a new process goes on", reason)
             self.recycled = self._stopping = True
@@ -189,19 +185,6 @@ class Worker:
         failures = running.hear_failures(session, list(self._app.tasks), HEAR_LIMIT)
         if failures:
             self._runs.reporting.tell_found(failures)
-
-    def _stand_in_if_needed(self, session: Session) -> None:
-        """Do what cannot wait while no clock leads. Silence is death only to one that has listened for a lease."""
-        listened = time.monotonic() - self._connected_at
-        done = jobs.stand_in(session, STAND_IN_SLICE, silent_too=listened > jobs.LEASE_LENGTH.total_seconds())
-        # The dead man's switch must outlive the clock: whoever is there looks whether one leads.
-        pulse = leadership.pulse(session, LATE)
-        self._switch.look(pulse, time.monotonic())
-        if done is None or pulse.clock_expected or listened < jobs.LEADER_SILENCE.total_seconds():
-            self._stands_in = False
-        elif not self._stands_in:
-            self._stands_in = True
-            log.warning("no clock leads, and none ever has: workers do what it does, but for ticks and partitions")
 
     def _listen(self, session: Session) -> None:
         for payload in self._ear.hear(session):
@@ -224,6 +207,8 @@ class Worker:
         """Claim for every pool that has room and hope."""
         assert self._presence.process_id is not None
         for pool in self._pools:
+            if self._claims.spent:
+                self._recycle_if_due()
             if self._stopping:
                 return
             worth_it = pool.hungry or pool.look_at_gates(time.monotonic())
@@ -246,7 +231,11 @@ class Worker:
 
     def _released(self, pool: WorkingPool) -> None:
         """An executor is free again."""
-        if self._stopping or ((pool.hungry or pool.at_gates or pool.openings) and pool.has_room(time.monotonic())):
+        if (
+            self._stopping
+            or self._claims.spent
+            or ((pool.hungry or pool.at_gates or pool.openings) and pool.has_room(time.monotonic()))
+        ):
             self._wakeup.wake()
 
     def _sleep(self, session: Session) -> None:
@@ -280,7 +269,10 @@ class Worker:
     def _wait_for_handlers(self) -> bool:
         """Wait for what runs as long as a stop allows, or a replacement, with a heart that goes on beating."""
         asked = self._asked
-        deadline = time.monotonic() + (self._stop_timeout if asked or not self.recycled else REPLACE_WITHIN)
+        patience = self._stop_timeout if asked or not self.recycled else REPLACE_WITHIN
+        deadline = time.monotonic() + patience
+        if running := len(self._held):
+            log.info("jobs that run: %s; this worker waits for them, up to %g s", running, patience)
         while len(self._held) and time.monotonic() < deadline:
             if self._asked and not asked:
                 asked, deadline = True, time.monotonic() + self._stop_timeout
