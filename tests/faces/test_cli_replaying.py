@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def ran(
 
 
 def test_a_rule_of_the_database_and_its_runs(database: Any, call: Command) -> None:
-    App(database.url).rules.put("throttle.stripe", rate="1/1m")
+    with closing(App(database.url)) as app:
+        app.rules.put("throttle.stripe", rate="1/1m")
     for _ in range(3):
         ran(database, HOUR, "throttle:stripe:acme", "fuse:stripe")
     ran(database, HOUR, "throttle:stripe:beta")
@@ -121,9 +123,9 @@ def test_what_is_wrong_is_said_in_a_sentence(call: Command, args: tuple[str, ...
 
 
 def test_both_kinds_of_one_name_are_told_apart(database: Any, call: Command) -> None:
-    rules = App(database.url).rules
-    rules.put("throttle.a", rate="1/1s")
-    rules.put("fuse.a", failures=1, within="1m", cool_down="1m")
+    with closing(App(database.url)) as app:
+        app.rules.put("throttle.a", rate="1/1s")
+        app.rules.put("fuse.a", failures=1, within="1m", cool_down="1m")
     assert "there is fuse.a and throttle.a" in call("a").err
     ran(database, HOUR, "fuse:a")
     assert call("fuse.a", "--json").json["summary"][0]["starts"] == 1
