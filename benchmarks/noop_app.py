@@ -10,6 +10,8 @@ from pqclock import App
 
 HISTORY = os.environ.get("PQCLOCK_BENCH_HISTORY", "all")
 
+THROTTLES = {"bench.keyed": "bench-key:{n}", "bench.blocked": "bench-shut"}
+
 app = App()
 begin = slots.beginning()
 
@@ -24,6 +26,17 @@ def noop(n: int | None = None) -> None:
 async def noop_async(n: int | None = None) -> None:
     """Nothing, on the event loop."""
     begin(n)
+
+
+@app.task("bench.keyed", queue="bench", throttle=THROTTLES["bench.keyed"], history=HISTORY)
+def keyed(n: int) -> None:  # noqa: ARG001
+    """Passes the gate of its key."""
+    begin(None)
+
+
+@app.task("bench.blocked", queue="bench", throttle=THROTTLES["bench.blocked"])
+def blocked(n: int | None = None) -> None:
+    """Waits behind a gate that is closed."""
 
 
 @app.task("bench.nap", queue="bench", history=HISTORY)

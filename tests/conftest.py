@@ -90,6 +90,7 @@ def template(server_url: str) -> Iterator[str]:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         session = connect(in_database(server_url, name), "pqclock", "template")
         migrate.migrate(session)
+        session.conn.execute((ROOT / "tests" / "invariants.sql").read_bytes())
         session.close()
         yield name
         admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))

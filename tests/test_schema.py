@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pqclock.store import migrate
@@ -50,6 +51,12 @@ def described(session: Session) -> Sequence[str]:
     return [re.sub(rf"\b{session.schema}\b", "SCHEMA", text) for (text,) in rows]
 
 
+def hold_to_invariants(session: Session) -> None:
+    """What the tests' databases have beyond what is shipped."""
+    text = (Path(__file__).parent / "invariants.sql").read_text()
+    session.conn.execute(text.replace("pqclock.", f"{session.schema}.").encode())
+
+
 def test_the_public_views_have_the_columns_of_the_contract(database: Database) -> None:
     found = database.rows(
         "SELECT table_name::text, string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns "
@@ -63,6 +70,7 @@ def test_the_public_views_have_the_columns_of_the_contract(database: Database) -
 def test_the_script_makes_the_schema_that_migrate_makes(database: Database, empty_url: str) -> None:
     with closing(connect(empty_url, "pqclock", "test")) as by_script:
         by_script.conn.execute(migrate.script("pqclock").encode())
+        hold_to_invariants(by_script)
         migrate.check_schema(by_script)
         assert migrate.migrate(by_script) == []
         assert described(by_script) == described(database.session)
@@ -72,5 +80,6 @@ def test_the_script_makes_the_schema_that_migrate_makes(database: Database, empt
 def test_another_name_for_the_schema_makes_the_same_schema(database: Database, empty_url: str) -> None:
     with closing(connect(empty_url, "other_one", "test")) as other:
         migrate.migrate(other)
+        hold_to_invariants(other)
         assert described(other) == described(database.session)
         assert other.conn.execute("SELECT to_regnamespace('pqclock')").fetchone() == (None,)

@@ -18,17 +18,17 @@ class DatabaseClock:
     """The database's time between two readings of it, carried by this machine's monotonic clock."""
 
     def __init__(self) -> None:
-        self._at: datetime | None = None
-        self._read_at = 0.0
+        # Read by all threads while one writes: both at once, or neither.
+        self._reading: tuple[datetime, float] | None = None
 
     def read(self, at: datetime, sent: float, received: float) -> None:
         """Note that the database said `at` between the monotonic times `sent` and `received`."""
-        self._at, self._read_at = at, (sent + received) / 2
+        self._reading = at, (sent + received) / 2
 
     @property
     def known(self) -> bool:
         """True once the time was read."""
-        return self._at is not None
+        return self._reading is not None
 
     def now(self) -> datetime:
         """The database's time now."""
@@ -36,8 +36,9 @@ class DatabaseClock:
 
     def at(self, monotonic: float) -> datetime:
         """The database's time at a monotonic time of this process."""
-        assert self._at is not None, "the database's time was never read"
-        return self._at + timedelta(seconds=monotonic - self._read_at)
+        assert self._reading is not None, "the database's time was never read"
+        at, read_at = self._reading
+        return at + timedelta(seconds=monotonic - read_at)
 
     def seconds_until(self, instant: datetime) -> float:
         """How long until the database's clock shows `instant`; negative when that has passed."""

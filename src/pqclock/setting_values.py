@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 
 LEAST_MEMORY = 64_000_000
+SHORTEST_TOKEN = 16
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def read_text(value: object) -> str:
@@ -33,6 +36,37 @@ def read_keep(value: object) -> str:
     text = read_text(value)
     parse_keep(text)
     return text
+
+
+def read_endpoint(value: object) -> str:
+    """Where a process listens, as its text."""
+    from pqclock.rules.listening import parse_endpoint
+
+    return str(parse_endpoint(read_text(value)))
+
+
+def read_dashboard(value: object) -> str:
+    """Where the dashboard listens, or `off`."""
+    return "off" if value is False or value == "off" else read_endpoint(value)
+
+
+def read_token(value: object) -> str:
+    """A secret that is none by accident."""
+    text = read_text(value)
+    if len(text) < SHORTEST_TOKEN or " " in text:
+        raise ValueError
+    return text
+
+
+def read_names(value: object) -> tuple[str, ...]:
+    """Names, in a list or parted by commas."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)):
+        raise ValueError
+    names = [name.strip() for part in given for name in read_text(part).split(",")]
+    if not names or not all(names):
+        raise ValueError
+    return tuple(names)
 
 
 def read_limit(value: object) -> int:
@@ -66,3 +100,30 @@ def read_duration(value: object) -> timedelta:
     if not isinstance(value, (str, timedelta)):
         raise ValueError
     return parse_duration(value)
+
+
+def read_paths(value: object) -> tuple[str, ...]:
+    """Paths, in a list or parted as PATH parts them."""
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not parts:
+        raise ValueError
+    return tuple(read_text(part) for part in parts)
+
+
+def read_count(value: object) -> int:
+    """A whole number from 1 to 64."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:9])
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 64:
+        raise ValueError
+    return value
+
+
+def read_switch(value: object) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    word = read_text(value).lower()
+    if word not in _SWITCHES:
+        raise ValueError
+    return _SWITCHES[word]

@@ -17,7 +17,21 @@ from typing import Any
 
 from pqclock.errors import SettingsError
 from pqclock.rules.addresses import check_database_url
-from pqclock.setting_values import read_duration, read_keep, read_limit, read_memory, read_pools, read_text
+from pqclock.setting_values import (
+    read_count,
+    read_dashboard,
+    read_duration,
+    read_endpoint,
+    read_keep,
+    read_limit,
+    read_memory,
+    read_names,
+    read_paths,
+    read_pools,
+    read_switch,
+    read_text,
+    read_token,
+)  # fmt: skip
 
 PREFIX = "PQCLOCK_"
 LOG_FORMATS = ("auto", "text", "json")
@@ -66,33 +80,10 @@ def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
     return read
 
 
-def _paths(value: object) -> tuple[str, ...]:
-    parts = value.split(os.pathsep) if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)) or not parts:
-        raise ValueError
-    return tuple(read_text(part) for part in parts)
-
-
-def _count(value: object) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:9])
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 64:
-        raise ValueError
-    return value
-
-
-def _switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = read_text(value).lower()
-    if word not in _SWITCHES:
-        raise ValueError
-    return _SWITCHES[word]
-
-
-_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _ADDRESS = "an address such as postgresql://user:password@host:5432/database"
 _DURATION = "a duration such as 500ms, 25s or 1m30s, in quotes in a file"
+_ENDPOINT = "HOST:PORT such as 127.0.0.1:8081, or :8081 for all addresses of the machine"
+_TOKEN = "a secret of 16 characters or more, without spaces"  # noqa: S105
 _SCHEMA_WORDS = "up to 40 of a-z, 0-9 and _, not beginning with a digit or pg_"
 _SET_WORDS = "up to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit"
 _PATH_WORDS = f"paths of files and folders, parted by '{os.pathsep}' (a list in a file)"
@@ -111,17 +102,18 @@ class Settings:
         None, Spec(check_database_url, _ADDRESS, "The clock's direct address, past a pooler.", "URL", secret=True)
     )
     allow_session_pooler: bool = _setting(
-        False, Spec(_switch, "true or false", "Let the clock use a session pooler.", "true|false", switch=True)
+        False, Spec(read_switch, "true or false", "Let the clock use a session pooler.", "true|false", switch=True)
     )
     schema: str = _setting(
         "pqclock", Spec(_matching(_SCHEMA), _SCHEMA_WORDS, "The schema that holds the tables.", "NAME")
     )
     set: str = _setting("default", Spec(_matching(_SET), _SET_WORDS, "The set that the files make.", "NAME"))
     schedules: tuple[str, ...] = _setting(
-        ("schedules",), Spec(_paths, _PATH_WORDS, "The schedule files, and folders of them.", "PATH")
+        ("schedules",), Spec(read_paths, _PATH_WORDS, "The schedule files, and folders of them.", "PATH")
     )
     watch: bool = _setting(
-        False, Spec(_switch, "true or false", "Apply the schedule files when they change.", "true|false", switch=True)
+        False,
+        Spec(read_switch, "true or false", "Apply the schedule files when they change.", "true|false", switch=True),
     )
     app: str | None = _setting(
         None,
@@ -130,7 +122,7 @@ class Settings:
     queues: str = _setting(
         "*:10", Spec(read_pools, "pools such as '*:10' or 'mice:2;elephants:1'", "The pools of executors.", "POOLS")
     )
-    processes: int = _setting(1, Spec(_count, "a whole number from 1 to 64", "How many worker processes.", "N"))
+    processes: int = _setting(1, Spec(read_count, "a whole number from 1 to 64", "How many worker processes.", "N"))
     keep: str = _setting(
         "succeeded:7d;failed:30d;cancelled:14d;discarded:14d;ticks:90d",
         Spec(
@@ -148,10 +140,27 @@ class Settings:
         Spec(read_memory, "a size from 64MB, such as 1GB", "A worker process is replaced when it has so much.", "SIZE"),
     )
     poll_only: bool = _setting(
-        False, Spec(_switch, "true or false", "Workers look for jobs without listening.", "true|false", switch=True)
+        False, Spec(read_switch, "true or false", "Workers look for jobs without listening.", "true|false", switch=True)
     )
     stop_timeout: timedelta = _setting(  # noqa: RUF009
         _STOP_TIMEOUT, Spec(read_duration, _DURATION, "How long running jobs may go on at a shutdown.", "T")
+    )
+    health: str | None = _setting(
+        None, Spec(read_endpoint, _ENDPOINT, "Where /livez and /readyz are served.", "HOST:PORT")
+    )
+    web: str = _setting(
+        "127.0.0.1:8484", Spec(read_dashboard, f"{_ENDPOINT}, or off", "Where the dashboard is served.", "HOST:PORT")
+    )
+    web_token: str | None = _setting(None, Spec(read_token, _TOKEN, "Who has it may act.", "SECRET", secret=True))
+    web_view_token: str | None = _setting(None, Spec(read_token, _TOKEN, "Who has it may look.", "SECRET", secret=True))
+    web_hosts: tuple[str, ...] = _setting(
+        (), Spec(read_names, "names of hosts, parted by commas", "Names by which the dashboard is called.", "NAME")
+    )
+    web_read_only: bool = _setting(
+        False, Spec(read_switch, "true or false", "Nobody acts from the dashboard.", "true|false", switch=True)
+    )
+    web_args: tuple[str, ...] = _setting(
+        (), Spec(read_names, "names parted by commas, * for all", "Arguments of jobs whose values may show.", "NAME")
     )
     wait: timedelta = _setting(  # noqa: RUF009
         _WAIT, Spec(read_duration, _DURATION, "How long a role waits for its first connection.", "T")

@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from typing import IO
 
 from pqclock.loop import Wakeup
+from pqclock.marks import MarksFile
+from pqclock.pulse import Pulse, Reading, read
 from pqclock.store import processes
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, connect
 
 log = logging.getLogger("pqclock.supervisor")
 
-# Tells the database of dead children, by their tokens, and whether a stop has cut them off.
-Bury = Callable[[Sequence[str], bool], None]
+# Tells the database of dead children, by their tokens, with the jobs that may have had to do with it: None for all.
+Bury = Callable[[Mapping[str, Sequence[int] | None]], None]
 
 # A child that ends with one of these has said why.
 REFUSALS = (2, 3, 4)
@@ -42,16 +44,28 @@ BURY_WITHIN = 1.0
 
 @dataclass(slots=True)
 class Child:
-    """One process to keep alive: its name for the log, and its command line."""
+    """One process to keep alive: its name for the log, and its command line; the others go on without an optional one."""
 
     name: str
     command: Sequence[str]
+    optional: bool = False
     process: subprocess.Popen[bytes] | None = None
     token: str = ""
+    marks: MarksFile | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
     lives: int = 0
     early_deaths: int = 0
+
+    def read(self) -> Reading:
+        """What its pulse says; one that is between two lives is about to start."""
+        if self.process is not None and self.marks is not None:
+            try:
+                return read(self.marks.pulse(), self.started_at)
+            except (OSError, ValueError):
+                # It has just died.
+                pass
+        return Reading(0.0, False, "starting")
 
 
 class Supervisor:
@@ -76,6 +90,7 @@ class Supervisor:
         self._wakeup = Wakeup()
         # Plain, as signal handlers set it: the lock of an Event may be held by what they interrupt.
         self._stopping = False
+        self._pulse = Pulse()
 
     def stop(self) -> None:
         """Have `run()` stop the children and return; callable from any thread and from signal handlers."""
@@ -85,6 +100,14 @@ class Supervisor:
     def wake(self) -> None:
         """Look at the children at once."""
         self._wakeup.wake()
+
+    def readings(self) -> dict[str, Reading]:
+        """What the children say of themselves, by name; and this process, where its own loop does not turn."""
+        own = self._pulse.read(time.monotonic())
+        return {
+            **({} if own.alive else {"supervisor": own}),
+            **{child.name: child.read() for child in self._children if not child.optional},
+        }
 
     def forward(self, number: int) -> None:
         """Send a signal to every child."""
@@ -106,6 +129,7 @@ class Supervisor:
         return code
 
     def _tend_all(self) -> int:
+        self._pulse.turn()
         for child in self._children:
             code = self._tend(child)
             if code or self._stopping:
@@ -139,7 +163,7 @@ class Supervisor:
 
     def _refused(self, child: Child, status: int, lived: float) -> bool:
         """Whether a child would only say the same again: in later lives the reason may pass, as an outage does."""
-        if child.lives > 1:
+        if child.lives > 1 or child.optional:
             return False
         if status in REFUSALS:
             return lived < self._wait + WAIT_MARGIN
@@ -159,15 +183,22 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         child.token = secrets.token_hex(16)
-        child.process = subprocess.Popen(
-            child.command,
-            env={**self._environment, processes.TOKEN_VARIABLE: child.token},
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=self._output,
-            # Signals of the terminal are for this process, which passes them on.
-            start_new_session=True,
-        )
+        marks = MarksFile(child.token)
+        try:
+            child.process = subprocess.Popen(
+                child.command,
+                env={**self._environment, processes.TOKEN_VARIABLE: child.token, **marks.environment},
+                stdin=subprocess.PIPE,
+                stdout=self._output,
+                stderr=self._output,
+                # Signals of the terminal are for this process, which passes them on.
+                start_new_session=True,
+                pass_fds=[marks.descriptor],
+            )
+        except BaseException:
+            marks.close()
+            raise
+        child.marks = marks
         child.started_at = time.monotonic()
         child.lives += 1
         log.debug("started the %s as process %s", child.name, child.process.pid)
@@ -176,13 +207,16 @@ class Supervisor:
         assert child.process is not None
         _close_pipe(child.process)
         child.process = None
-        self._on_death([child.token], False)
+        assert child.marks is not None
+        self._on_death({child.token: child.marks.begun()})
+        child.marks.close()
 
     def _seconds_until_restart(self) -> float:
         pauses = [c.restart_at - time.monotonic() for c in self._children if c.process is None]
         return max(0.0, min([LOOK_EVERY, *pauses]))
 
     def _end_children(self) -> None:
+        self._pulse.turn(self._stop_timeout + KILL_AFTER)
         self.forward(signal.SIGTERM)
         deadline = time.monotonic() + self._stop_timeout + KILL_AFTER
         for child in self._children:
@@ -195,8 +229,10 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
             _close_pipe(child.process)
+            if child.marks is not None:
+                child.marks.close()
             if child.process.returncode:
-                self._on_death([child.token], True)
+                self._on_death({child.token: ()})
 
     def kill(self) -> None:
         """End every child at once, and have their jobs given back if the database answers soon."""
@@ -209,7 +245,7 @@ class Supervisor:
 
         def bury() -> None:
             try:
-                self._on_death(living, True)
+                self._on_death(dict.fromkeys(living, ()))
             finally:
                 buried.release()
 
@@ -226,12 +262,12 @@ def _close_pipe(process: subprocess.Popen[bytes]) -> None:
 def bury_in(url: str, schema: str) -> Bury:
     """What to do at a child's death: have the database give its jobs to others at once, if it can be reached."""
 
-    def bury(tokens: Sequence[str], cut_off: bool) -> None:
+    def bury(begun: Mapping[str, Sequence[int] | None]) -> None:
         try:
             session = connect(url, schema, "supervisor")
             try:
-                for token in tokens:
-                    processes.bury(session, token, cut_off=cut_off)
+                for token, jobs in begun.items():
+                    processes.bury(session, token, begun=jobs)
             finally:
                 session.close()
         except (*CONNECTION_LOST, DatabaseError) as error:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from pqclock.pulse import Pulse
+
 log = logging.getLogger("pqclock")
 
 LIMIT = 10.0
@@ -50,8 +52,9 @@ def end_process(message: str) -> None:
 class Watchdog:
     """Watches one loop: it calls `enter` at each step, and `leave` when it does not want to be watched."""
 
-    def __init__(self, loop: str, on_hang: OnHang, limit: float = LIMIT) -> None:
+    def __init__(self, loop: str, on_hang: OnHang, limit: float = LIMIT, pulse: Pulse | None = None) -> None:
         self._loop = loop
+        self._pulse = pulse or Pulse()
         self._on_hang = on_hang
         self._limit = limit
         # Replaced as a whole, so that the watching thread never sees half of it: (phase, since, seconds allowed).
@@ -72,6 +75,7 @@ class Watchdog:
     def enter(self, phase: str, seconds: float = 0.0) -> None:
         """The loop turns, and is now about to do `phase`, which may take so many seconds beyond the limit."""
         self._step = (phase, time.monotonic(), self._limit + seconds)
+        self._pulse.turn(seconds)
 
     def leave(self) -> None:
         """The loop is done, or does what may take as long as it likes."""

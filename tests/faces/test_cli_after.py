@@ -11,7 +11,7 @@ import pytest
 from pqclock import App
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import parse_pools
-from pqclock.store import jobs
+from pqclock.store import finishing, jobs
 
 Command = Callable[..., Any]
 
@@ -36,7 +36,7 @@ def run(database: Any, *states: str) -> None:
     """End the first jobs like that."""
     for state in states:
         (job,) = jobs.claim(database.session, parse_pools("*")[0], ["mail", "chunk"], 1, worker_id=1, lease=1)
-        assert jobs.finish(database.session, [Outcome(job.id, 1, state, state)], 1)
+        assert finishing.finish(database.session, [Outcome(job.id, 1, state, state)], 1)
 
 
 def test_explain_and_listings_tell_what_a_job_waits_for(database: Any, app: App, listed: Command) -> None:

@@ -16,7 +16,7 @@ from pqclock import App
 from pqclock.errors import ArgumentError, UnknownJob
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import parse_pools
-from pqclock.store import jobs, migrate, processes
+from pqclock.store import finishing, jobs, migrate, processes
 
 Command = Callable[..., Any]
 
@@ -31,7 +31,9 @@ def failed(database: Any, number: int = 1, **more: Any) -> list[int]:
     new = [jobs.NewJob("mail.send", "{}", **more) for _ in range(number)]
     ids = [job_id for job_id, _ in jobs.insert(database.session, new)]
     claimed = claim(database)
-    jobs.finish(database.session, [Outcome(job.id, 1, "failed", "failed", error="Timeout: slow") for job in claimed], 1)
+    finishing.finish(
+        database.session, [Outcome(job.id, 1, "failed", "failed", error="Timeout: slow") for job in claimed], 1
+    )
     return ids
 
 

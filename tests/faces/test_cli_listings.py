@@ -11,7 +11,7 @@ import pytest
 
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import parse_pools
-from pqclock.store import jobs, leadership, listing_rows, processes, schedules, tasks
+from pqclock.store import finishing, jobs, leadership, listing_rows, processes, schedules, tasks
 from pqclock.store.database import Session
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -41,7 +41,7 @@ def run_all(session: Session, task: str, **result: Any) -> int:
         Outcome(job.id, 1, result["state"], result["state"], started_at=NOW, finished_at=end, **result.get("more", {}))
         for job in claimed
     ]
-    jobs.finish(session, outcomes, worker, now=end)
+    finishing.finish(session, outcomes, worker, now=end)
     return worker
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pqclock.cli.progress import progress_words
+from pqclock.rules.progress import progress_words
 
 
 @pytest.mark.parametrize(

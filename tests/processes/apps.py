@@ -68,6 +68,15 @@ def brief() -> None:
     time.sleep(0.02)
 
 
+@app.task("short", queue="storm")
+def short(until: str | None = None, *, dies: bool = False) -> None:
+    """Hardly any work; with `until` it waits for such a file, and may take its process with it then."""
+    while until is not None and not os.path.exists(until):
+        time.sleep(0.01)
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 @app.task("poison", queue="storm")
 def poison() -> None:
     """Kills its process after a moment."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def test_each_child_has_a_token_of_its_own(fleet: Fleet, database: Database) -> 
 class Watched:
     """A supervisor of shell commands, run in a thread; its children are gone at the end."""
 
-    def __init__(self, *scripts: str, on_death: Bury = lambda _tokens, _cut_off: None) -> None:
+    def __init__(self, *scripts: str, on_death: Bury = lambda _begun: None) -> None:
         self.children = [Child(f"child {n}", ["/bin/sh", "-c", script]) for n, script in enumerate(scripts)]
         self.supervisor = Supervisor(self.children, {}, wait=1.0, stop_timeout=1.0, on_death=on_death)
         self.ended: list[Any] = []
@@ -194,8 +194,8 @@ def test_an_end_at_once_does_not_wait_for_a_database_that_is_slow() -> None:
     asked: list[Sequence[str]] = []
     hold = threading.Event()
 
-    def bury(tokens: Sequence[str], _cut_off: bool) -> None:
-        asked.append(tokens)
+    def bury(tokens: Mapping[str, Sequence[int] | None]) -> None:
+        asked.append(list(tokens))
         hold.wait(30)
 
     with Watched("exec sleep 60", on_death=bury) as watched:

@@ -59,6 +59,43 @@ def test_a_poison_job_fails_and_its_neighbours_do_not(fleet: Fleet, database: Da
     assert database.value("SELECT count(*) FROM pqclock.attempt WHERE outcome = 'crashed'") == 3
 
 
+SHORT = [NewJob("short", "{}", queue="storm")] * 1_000
+
+
+def at_the_worker(database: Database) -> object:
+    """How many jobs a worker has, run or waiting there."""
+    return database.value("SELECT count(*) FROM pqclock.job WHERE state = 'running'")
+
+
+def test_only_what_had_begun_is_suspected_when_a_worker_dies_that_has_claimed_more(
+    fleet: Fleet, database: Database
+) -> None:
+    fleet.clock()
+    fleet.worker("storm:1")
+    poison = NewJob("short", '{"dies": true}', queue="storm", max_attempts=1)
+    jobs.insert(database.session, [*SHORT, poison, *SHORT])
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.job") == 0, 60)
+    assert database.rows("SELECT state::text, count(*) FROM pqclock.job_history GROUP BY state ORDER BY state") == [
+        ("failed", 1), ("succeeded", 2 * len(SHORT)),
+    ]  # fmt: skip
+    assert database.value("SELECT count(DISTINCT job_id) FROM pqclock.attempt WHERE outcome = 'crashed'") == 1
+    assert database.value("SELECT max(attempt) FROM pqclock.attempt WHERE outcome = 'succeeded'") == 1
+
+
+def test_what_waits_behind_a_job_that_takes_long_goes_to_other_workers(fleet: Fleet, database: Database) -> None:
+    fleet.worker("storm:1")
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.process WHERE kind = 'worker'") == 1)
+    long = NewJob("short", '{"until": "go"}', queue="storm")
+    jobs.insert(database.session, [*SHORT, long, *SHORT])
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.job") == len(SHORT) + 1)
+    eventually(lambda: at_the_worker(database) == 1)
+    fleet.worker("storm:1")
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.job") == 1)
+    (fleet.folder / "go").touch()
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.job") == 0)
+    assert database.rows("SELECT DISTINCT outcome, attempt FROM pqclock.attempt") == [("succeeded", 1)]
+
+
 def test_neighbours_of_poison_jobs_do_not_wait_for_them(fleet: Fleet, database: Database) -> None:
     report = neighbours(fleet, database, seconds=5, poison_every=2)
     assert report.poisons == 3

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import parse_pools
-from pqclock.store import jobs
+from pqclock.store import finishing
 from pqclock.store.claiming import GatedClaim, claim_gated
 from pqclock.store.database import Session
 from pqclock.store.jobs import ClaimedJob
@@ -34,9 +33,10 @@ JOBS = """
 WITH j AS (
     INSERT INTO pqclock.job (id, ready_seq, run_at, created_at, state, priority, max_attempts, queue, task, args, labels,
                              lane, gates, units)
-    SELECT nextval('pqclock.job_id'), nextval('pqclock.ready_seq'), %(now)s, %(now)s, 'ready', %(priority)s, 5, %(queue)s,
-           %(task)s, %(args)s, %(labels)s,
-           md5(%(queue)s || %(task)s || %(units)s || array_to_string(%(gates)s::text[], '|'))::uuid, %(gates)s, %(units)s
+    SELECT nextval('pqclock.job_id'), nextval('pqclock.ready_seq'), %(now)s, %(now)s, 'ready', %(priority)s, 5, %(queue)s::text,
+           %(task)s::text, %(args)s, %(labels)s,
+           md5(%(queue)s::text || %(task)s::text || %(units)s::bigint || array_to_string(%(gates)s::text[], '|'))::uuid,
+           %(gates)s, %(units)s::bigint
     FROM generate_series(1, %(count)s) RETURNING *
 )
 INSERT INTO pqclock.arrival (lane, queue, task, gates, units, priority)
@@ -111,5 +111,5 @@ def end(
 ) -> bool:
     """Finish a run; with the names of the exception's classes."""
     state = state or {"succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}.get(outcome, "ready")
-    written = replace(Outcome(job.id, job.lease, state, outcome, gated=True, error_names=names), **more)
-    return jobs.finish(session, [written], worker_id=1, now=now) == {job.id}
+    written = Outcome(job.id, job.lease, state, outcome, gated=True, error_names=names)._replace(**more)
+    return finishing.finish(session, [written], worker_id=1, now=now) == {job.id}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import parse_pools
-from pqclock.store import jobs, processes
+from pqclock.store import finishing, jobs, processes
 from pqclock.store.database import Session
 from pqclock.store.jobs import ClaimedJob, NewJob
 
@@ -46,5 +45,5 @@ def claim(
 
 def finish(session: Session, job: ClaimedJob, state: str, outcome: str | None = None, **more: Any) -> bool:
     """Write what the run of a job came to; tells whether that was accepted."""
-    end = replace(Outcome(job.id, job.lease, state, outcome), **more)
-    return jobs.finish(session, [end], worker_id=1, now=NOW + MINUTE) == {job.id}
+    end = Outcome(job.id, job.lease, state, outcome)._replace(**more)
+    return finishing.finish(session, [end], worker_id=1, now=NOW + MINUTE) == {job.id}

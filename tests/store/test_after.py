@@ -11,7 +11,7 @@ import pytest
 
 from pqclock.errors import ArgumentError
 from pqclock.rules.job import Outcome
-from pqclock.store import after, job_verbs, jobs
+from pqclock.store import after, finishing, job_verbs, jobs
 from pqclock.store.database import Session
 from pqclock.store.insertion import insertion
 from pqclock.store.job_verbs import VERBS, How
@@ -215,7 +215,7 @@ def test_an_end_that_had_begun_before_is_looked_at_again(database: Database) -> 
     ending.conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     ending.conn.execute("SELECT 1 FROM pqclock.job")
     (b,) = enqueue(database.session, waiting_for(a))
-    assert jobs.finish(ending, [Outcome(a, job.lease, "succeeded", "succeeded")], 1, NOW) == {a}
+    assert finishing.finish(ending, [Outcome(a, job.lease, "succeeded", "succeeded")], 1, NOW) == {a}
     settle(database.session, NOW)
     ending.conn.execute("COMMIT")
     settle(database.session, NOW)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pqclock.rules.job import Outcome
-from pqclock.store import jobs, running
+from pqclock.store import finishing, jobs, running
 from pqclock.store.jobs import JobResult
 from store.samples import HOUR, MINUTE, NOW, SECOND, claim, enqueue, finish, new
 
@@ -85,7 +85,7 @@ def test_another_lease_is_accepted_by_nobody(database: Database, state: str) -> 
     enqueue(database.session, new())
     (job,) = claim(database.session, lease=1)
     late = Outcome(job.id, 2, state, "succeeded" if state == "succeeded" else "interrupted")
-    assert jobs.finish(database.session, [late], worker_id=1) == set()
+    assert finishing.finish(database.session, [late], worker_id=1) == set()
     assert database.rows(LIVE) == [("running", NOW, 1, 1, 1)]
     assert database.rows(ATTEMPTS) == []
     assert finish(database.session, job, "succeeded", "succeeded")
@@ -96,7 +96,7 @@ def test_another_lease_is_accepted_by_nobody(database: Database, state: str) -> 
 def test_outcomes_of_all_kinds_are_written_together(database: Database) -> None:
     enqueue(database.session, *(new() for _ in range(4)))
     a, b, c, d = claim(database.session)
-    accepted = jobs.finish(
+    accepted = finishing.finish(
         database.session,
         [
             Outcome(d.id, d.lease, "failed", "failed", error="why"),
@@ -110,6 +110,43 @@ def test_outcomes_of_all_kinds_are_written_together(database: Database) -> None:
     assert accepted == {a.id, b.id, d.id}
     states = {job.id: found.state for job in (a, b, c, d) if (found := jobs.result(database.session, job.id))}
     assert states == {a.id: "succeeded", b.id: "scheduled", c.id: "running", d.id: "failed"}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_plain_successes_are_written_together_with_those_that_need_more(database: Database, kept: bool) -> None:
+    session = database.session
+    enqueue(session, new(), new(options='{"unique": {"key": "k"}}'), new(), new(), new())
+    plain, unique, watched, asked, late = claim(session)
+    database.rows("UPDATE pqclock.job SET watched = true, schedule_id = 1 WHERE id = %s RETURNING id", watched.id)
+    database.rows("UPDATE pqclock.job SET cancel_requested_at = now() WHERE id = %s RETURNING id", asked.id)
+    ends = [
+        Outcome(job.id, job.lease, "succeeded", "succeeded", started_at=NOW + n * SECOND, finished_at=NOW + MINUTE, kept=kept)
+        for n, job in enumerate([plain, unique, watched, asked])
+    ]  # fmt: skip
+    ends.append(Outcome(late.id, 99, "succeeded", "succeeded", started_at=NOW, finished_at=NOW, kept=kept))
+    assert finishing.finish(session, ends, worker_id=1, now=NOW + MINUTE) == {plain.id, unique.id, watched.id, asked.id}
+    assert database.rows("SELECT id FROM pqclock.job") == [(late.id,)]
+    assert database.value("SELECT count(*) FROM pqclock.unique_key") == 0
+    history = "SELECT id, state::text, attempt, worker_id, started_at, finished_at FROM pqclock.job_history ORDER BY id"
+    # Somebody asked for the end of one, and will look for it.
+    written = [plain, unique, watched, asked] if kept else [asked]
+    assert database.rows(history) == [
+        (job.id, "succeeded", 1, 1, NOW + (job.id - plain.id) * SECOND, NOW + MINUTE) for job in written
+    ]
+    attempts = "SELECT job_id, outcome, worker_id, started_at, finished_at FROM pqclock.attempt ORDER BY job_id"
+    assert database.rows(attempts) == [
+        (job.id, "succeeded", 1, NOW + n * SECOND, NOW + MINUTE)
+        for n, job in enumerate([plain, unique, watched, asked] if kept else [])
+    ]
+
+
+def test_a_plain_success_for_which_another_job_waits_is_told_to_the_clock(database: Database) -> None:
+    (first,) = enqueue(database.session, new())
+    enqueue(database.session, new(options=f'{{"after": [{first}]}}'))
+    (job,) = claim(database.session)
+    assert finish(database.session, job, "succeeded", "succeeded", started_at=NOW, finished_at=NOW)
+    notes = "SELECT job_id, state::text FROM pqclock.after_note WHERE state IS NOT NULL"
+    assert database.rows(notes) == [(first, "succeeded")]
 
 
 def test_the_start_is_noted_only_for_the_lease_that_runs(database: Database) -> None:

@@ -18,7 +18,7 @@ from pqclock.errors import UniqueConflict
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import parse_pools
 from pqclock.rules.rule import Rule
-from pqclock.store import gates, gating, jobs, listings, pauses, rules
+from pqclock.store import finishing, gates, gating, jobs, listings, pauses, rules
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
 from processes.fleet import eventually
@@ -274,7 +274,7 @@ def test_a_cooldown_and_a_claim_meet_a_new_key(database: Database) -> None:
             holder.conn.execute("SELECT FROM pqclock.gate WHERE name = 'throttle:x' FOR UPDATE")
             one = begun(errors, lambda: claim(claimer, now=None, lease=2))
             blocked(database, 1)
-            two = begun(errors, lambda: jobs.finish(finisher, [out], 1))
+            two = begun(errors, lambda: finishing.finish(finisher, [out], 1))
             blocked(database, 2)
         one.join(20)
         two.join(20)
@@ -323,7 +323,7 @@ def test_a_job_that_was_claimed_meanwhile_is_not_kept_locked(database: Database)
                 eventually(lambda: looker.conn.execute(BLOCKED.encode()).fetchone() == (1,))
         thread.join(20)
         finisher.conn.execute("SET lock_timeout = '2s'")
-        assert jobs.finish(finisher, [Outcome(job.id, 7, "succeeded", "succeeded")], 1) == {job.id}
+        assert finishing.finish(finisher, [Outcome(job.id, 7, "succeeded", "succeeded")], 1) == {job.id}
     assert errors == []
 
 
@@ -350,7 +350,7 @@ def test_enqueues_that_want_the_same_keys_end_well(database: Database) -> None:
             for job in claim(session, room=3, now=None, lease=chance.getrandbits(60)).jobs:
                 state = chance.choice(["succeeded", "failed", "ready"])
                 outcome = "succeeded" if state == "succeeded" else "failed"
-                jobs.finish(session, [Outcome(job.id, job.lease, state, outcome, gated=True)], 1)
+                finishing.finish(session, [Outcome(job.id, job.lease, state, outcome, gated=True)], 1)
 
     with sessions(database, 6) as made:
         threads = [

@@ -72,7 +72,7 @@ def test_a_finish_wakes_whoever_is_to_go_on(database: Database, heard: Callable[
     finish(database.session, later, "scheduled", "failed", delay=3600.0)
     assert heard() == []
     finish(database.session, back, "ready", None, charged=False)
-    assert heard() == ["ready back"]
+    assert heard() == ["again back"]
     finish(database.session, soon, "scheduled", "failed", delay=1.0)
     assert heard() == ["clock"]
 
@@ -84,7 +84,7 @@ def test_a_burial_wakes_the_clock_and_a_rescue_the_queue(database: Database, hea
     processes.bury(database.session, "here")
     assert heard() == ["rescue"]
     jobs.rescue(database.session, 10, now=NOW)
-    assert heard() == ["ready mice"]
+    assert heard() == ["again mice"]
 
 
 def test_each_schema_has_a_channel_of_its_own(database: Database, heard: Callable[[], list[str]]) -> None:

@@ -11,12 +11,13 @@ from pqclock.rules.explaining import MOST_AHEAD
 from pqclock.store.database import query
 from pqclock.store.jobs import CRASH_LIMIT, LEASE_LENGTH
 from pqclock.store.pauses import HELD_AT_ONCE, SEEN_AT_ONCE
+from pqclock.worker.claims import CLAIM_LIMIT
 from store.samples import DAY, MINUTE, NOW
 
 if TYPE_CHECKING:
     from conftest import Database
 
-# 20,000 jobs of each live state, due one a second; a hundred queues, a hundred workers; every tenth expires.
+# A million jobs, a third in each live state, due one a second; a hundred queues and workers; every tenth expires.
 JOBS = """
 INSERT INTO pqclock.job (id, ready_seq, run_at, created_at, expires_at, worker_id, lease, state, priority, max_attempts,
                          queue, task, args, labels, schedule_id, watched)
@@ -24,7 +25,7 @@ SELECT n, n, %(now)s + n * interval '1 s', %(now)s, CASE WHEN n % 10 = 0 THEN %(
        CASE WHEN n % 3 = 0 THEN n % 100 END, CASE WHEN n % 3 = 0 THEN n END,
        (ARRAY['running', 'ready', 'scheduled'])[n % 3 + 1]::pqclock.live_state, n % 5, 1,
        'q' || n % 100, 'mail', '{}', '{}', n % 1000, n % 50 = 0
-FROM generate_series(1, 60000) AS n
+FROM generate_series(1, %(count)s) AS n
 """.replace(" % ", " %% ")
 SCHEDULES = """
 INSERT INTO pqclock.schedule (key, source, state, definition, planned_to, watermark, next_tick, plan_at,
@@ -37,7 +38,8 @@ PROCESSES = """
 INSERT INTO pqclock.process (kind, pid, host, code_version, started_at, beat_at)
 SELECT 'worker', n, 'box', '1', %(now)s, %(now)s FROM generate_series(1, 100) AS n
 """
-CLAIM = {"tasks": ["mail"], "limit": 10, "worker_id": 1, "lease": 1, "now": NOW}
+CLAIM = {"tasks": ["mail"], "limit": 10, "worker_id": 1, "lease": 1, "low": 100, "now": NOW}
+ENDED = {"ids": "{7,8}", "leases": "{1,1}"}
 CURSORS = '[{"schedule_id": 7, "version": 1, "planned_from": "2026-11-22T12:00Z", "planned_to": "2026-11-22T13:00Z"}]'
 NONE_BROKEN: dict[str, Any] = {"broken_ids": [], "broken_versions": []}
 
@@ -45,13 +47,19 @@ HOT: list[tuple[str, dict[str, Any], str]] = [
     ("jobs.claim_any", CLAIM, "job_claim_any"),
     ("jobs.claim_others", {**CLAIM, "excluded": ["q1"]}, "job_claim_any"),
     ("jobs.claim_others", {**CLAIM, "excluded": ["q1"]}, "job_claim_queue"),
+    ("jobs.claim_queue", {**CLAIM, "queue": "q1"}, "job_claim_queue"),
+    ("jobs.claim_queue", {**CLAIM, "queue": "q1", "limit": CLAIM_LIMIT}, "job_claim_queue"),
     ("jobs.claim_queues", {**CLAIM, "queues": ["q1", "q2"]}, "job_claim_queue"),
     ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW, "release": False}, "job_promote"),
     ("jobs.promote", {"limit": PROMOTE_SLICE, "now": NOW, "release": True}, "job_release"),
     ("schedules.unfinished", {"ids": [7, 8]}, "job_of_schedule"),
     ("jobs.expire", {"limit": SLICE, "now": NOW}, "job_expire"),
     ("jobs.drop_expired_keys", {"limit": SLICE, "now": NOW}, "unique_key_expire"),
-    ("jobs.finish", {"outcomes": "[]", "worker_id": 1, "now": NOW}, "job_pkey"),
+    ("low_water.lowest_any", {"low": 100}, "job_claim_any"),
+    ("low_water.lowest_queues", {"low": 100, "queues": ["q1", "q2"]}, "job_claim_queue"),
+    ("finishing.finish_plain", ENDED, "job_pkey"),
+    ("finishing.finish_plain_kept", {**ENDED, "base": NOW, "began": "{0,0}", "ended": "{1,1}"}, "job_pkey"),
+    ("finishing.finish", {"outcomes": "[]", "worker_id": 1, "now": NOW}, "job_pkey"),
     ("jobs.result", {"id": 7}, "job_pkey"),
     ("schedules.due", {"before": NOW + DAY, "limit": 200, "ahead": MINUTE, **NONE_BROKEN}, "schedule_plan"),
     ("schedules.earliest", NONE_BROKEN, "schedule_plan"),
@@ -74,13 +82,13 @@ def explained(database: Database, statement: str, params: dict[str, Any]) -> str
 
 def test_hot_statements_walk_their_indexes(database: Database) -> None:
     for fill in (JOBS, SCHEDULES, PROCESSES):
-        database.session.conn.execute(fill.encode(), {"now": NOW})
+        database.session.conn.execute(fill.encode(), {"now": NOW, "count": 1_000_000})
     database.session.conn.execute("ANALYZE pqclock.job, pqclock.schedule, pqclock.process")
     for statement, params, index in HOT:
         plan = explained(database, statement, params)
         assert f"using {index} on" in plan or f"Scan on {index} " in plan, f"{statement}\n{plan}"
-        assert "Seq Scan on job" not in plan, f"{statement}\n{plan}"
-        assert "Seq Scan on schedule" not in plan, f"{statement}\n{plan}"
+        assert "Seq Scan on job " not in plan, f"{statement}\n{plan}"
+        assert "Seq Scan on schedule " not in plan, f"{statement}\n{plan}"
 
 
 def test_the_look_for_a_late_schedule_reads_only_late_ones(database: Database) -> None:
@@ -90,7 +98,7 @@ def test_the_look_for_a_late_schedule_reads_only_late_ones(database: Database) -
 
 
 def test_a_rescue_reads_only_what_runs(database: Database) -> None:
-    database.session.conn.execute((JOBS + " WHERE n %% 3 <> 0 OR n < 1000").encode(), {"now": NOW})
+    database.session.conn.execute((JOBS + " WHERE n %% 3 <> 0 OR n < 1000").encode(), {"now": NOW, "count": 60_000})
     database.session.conn.execute("ANALYZE pqclock.job")
     params = {"lease_length": LEASE_LENGTH, "crash_limit": CRASH_LIMIT, "limit": SLICE, "now": NOW, "silent_too": True}
     assert " job_rescue" in explained(database, "jobs.orphans", params)

@@ -54,11 +54,23 @@ def test_the_jobs_of_one_that_a_stop_has_cut_off_go_back_at_no_cost(database: Da
     enqueue(database.session, new(), new())
     began, waits = claim(database.session, stopped)
     running.note_starts(database.session, [(began.id, began.lease, NOW)])
-    processes.bury(database.session, "here", cut_off=True)
+    processes.bury(database.session, "here", begun=())
     assert sorted(jobs.rescue(database.session, 10, now=NOW)) == [(began.id, "ready"), (waits.id, "ready")]
     assert database.rows("SELECT DISTINCT attempt, crashes, deaths, held FROM pqclock.job") == [(0, 0, 0, False)]
     attempts = "SELECT job_id, attempt, outcome, worker_id, started_at, finished_at FROM pqclock.attempt"
     assert database.rows(attempts) == [(began.id, 1, "interrupted", stopped, NOW, NOW)]
+
+
+def test_only_what_had_begun_is_charged_with_the_death_of_its_worker_where_that_is_known(database: Database) -> None:
+    dead = a_worker(database.session, token="here")
+    enqueue(database.session, new(), new(), new())
+    first, second, third = claim(database.session, dead)
+    processes.bury(database.session, "here", begun=[second.id])
+    assert sorted(jobs.rescue(database.session, 10, now=NOW)) == [(job.id, "ready") for job in (first, second, third)]
+    assert database.rows("SELECT id, attempt, crashes, deaths FROM pqclock.job ORDER BY id") == [
+        (first.id, 0, 0, 0), (second.id, 0, 1, 1), (third.id, 0, 0, 0),
+    ]  # fmt: skip
+    assert database.rows("SELECT job_id, outcome FROM pqclock.attempt") == [(second.id, "crashed")]
 
 
 def test_the_silent_are_forgotten_once_they_hold_no_job(database: Database) -> None:

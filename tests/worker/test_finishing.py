@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pqclock.store import jobs, running
+from pqclock.store import finishing, running
 from pqclock.store.database import Session
 from pqclock.worker import finisher
 from processes.fleet import eventually
@@ -18,7 +18,7 @@ from worker.bench import Bench, messages, reply_lost
 
 def test_an_outcome_waits_while_the_database_is_read_only(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = threading.Event()
-    finish = jobs.finish
+    finish = finishing.finish
 
     def read_only(session: Session, *args: Any, **options: Any) -> Any:
         if not refused.is_set():
@@ -26,7 +26,7 @@ def test_an_outcome_waits_while_the_database_is_read_only(plain: Bench, monkeypa
             session.conn.execute("SET default_transaction_read_only = on")
         return finish(session, *args, **options)
 
-    monkeypatch.setattr(jobs, "finish", read_only)
+    monkeypatch.setattr(finishing, "finish", read_only)
     plain.start()
     plain.comes_to(plain.put("t"), "succeeded")
     assert refused.is_set()
@@ -48,7 +48,7 @@ def test_outcomes_are_written_when_what_refused_them_is_gone(
 ) -> None:
     monkeypatch.setattr(finisher, "ASIDE_FOR", 0.3)
     refusals: list[object] = []
-    finish = jobs.finish
+    finish = finishing.finish
 
     def counting(*args: Any, **options: Any) -> Any:
         try:
@@ -57,7 +57,7 @@ def test_outcomes_are_written_when_what_refused_them_is_gone(
             refusals.append(error)
             raise
 
-    monkeypatch.setattr(jobs, "finish", counting)
+    monkeypatch.setattr(finishing, "finish", counting)
     plain.start()
     # A worker that has not begun yet would need the table to begin.
     plain.comes_to(plain.put("t"), "succeeded")
@@ -100,7 +100,7 @@ def test_a_loss_while_outcomes_are_written_one_by_one_loses_none(bench: Bench, m
         return n
 
     singles: list[int] = []
-    finish = jobs.finish
+    finish = finishing.finish
 
     def lossy(session: Session, outcomes: Any, *args: Any, **options: Any) -> Any:
         if len(outcomes) == 1:
@@ -113,7 +113,7 @@ def test_a_loss_while_outcomes_are_written_one_by_one_loses_none(bench: Bench, m
     bench.start("*:4")
     ids = [bench.put("t", f'{{"n": {n}}}') for n in (7, 6, 8, 9)]
     eventually(lambda: bench.database.value("SELECT count(*) FROM pqclock.job WHERE state = 'running'") == 4)
-    monkeypatch.setattr(jobs, "finish", lossy)
+    monkeypatch.setattr(finishing, "finish", lossy)
     gate.set()
     for job_id in ids:
         bench.comes_to(job_id, "succeeded")
@@ -122,14 +122,14 @@ def test_a_loss_while_outcomes_are_written_one_by_one_loses_none(bench: Bench, m
 
 
 def test_an_error_of_our_own_does_not_end_the_finisher(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish, errors = jobs.finish, [RuntimeError("a"), KeyError("b"), RuntimeError("c")]
+    finish, errors = finishing.finish, [RuntimeError("a"), KeyError("b"), RuntimeError("c")]
 
     def faulty(*args: Any, **options: Any) -> Any:
         if errors:
             raise errors.pop()
         return finish(*args, **options)
 
-    monkeypatch.setattr(jobs, "finish", faulty)
+    monkeypatch.setattr(finishing, "finish", faulty)
     monkeypatch.setattr(finisher, "ASIDE_FOR", 0.3)
     plain.start()
     ids = [plain.put("t"), plain.put("t")]
@@ -144,7 +144,7 @@ def test_a_worker_without_its_finisher_ends(plain: Bench, monkeypatch: pytest.Mo
         raise SystemExit
 
     plain.start()
-    monkeypatch.setattr(jobs, "finish", fatal)
+    monkeypatch.setattr(finishing, "finish", fatal)
     plain.put("t")
     eventually(plain.ended)
 
@@ -152,7 +152,7 @@ def test_a_worker_without_its_finisher_ends(plain: Bench, monkeypatch: pytest.Mo
 def test_an_outcome_that_was_written_without_a_reply_is_not_called_lost(
     plain: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(jobs, "finish", reply_lost(jobs.finish))
+    monkeypatch.setattr(finishing, "finish", reply_lost(finishing.finish))
     plain.start()
     job_id = plain.put("t")
     plain.comes_to(job_id, "succeeded")
@@ -171,7 +171,7 @@ def test_an_outcome_whose_job_went_to_another_is_called_lost(
     def handler() -> None:
         gate.wait(10)
 
-    finish, failures = jobs.finish, [psycopg.OperationalError("away")]
+    finish, failures = finishing.finish, [psycopg.OperationalError("away")]
 
     def away_once(*args: Any, **options: Any) -> Any:
         if failures:
@@ -182,7 +182,7 @@ def test_an_outcome_whose_job_went_to_another_is_called_lost(
     job_id = bench.put("t")
     bench.comes_to(job_id, "running")
     bench.database.session.conn.execute("UPDATE pqclock.job SET lease = 1, worker_id = 77")
-    monkeypatch.setattr(jobs, "finish", away_once)
+    monkeypatch.setattr(finishing, "finish", away_once)
     gate.set()
     eventually(lambda: any("lease was lost" in text for text in messages(caplog.records, logging.WARNING)))
     assert bench.state(job_id) == "running"
@@ -211,7 +211,7 @@ def test_a_start_whose_note_was_lost_is_noted_again(bench: Bench, monkeypatch: p
 
 
 def test_a_stop_does_not_sleep_through_the_end_of_an_outage(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, away = jobs.finish, threading.Event()
+    real, away = finishing.finish, threading.Event()
 
     def finish(*args: Any, **options: Any) -> Any:
         if not away.is_set():
@@ -220,7 +220,7 @@ def test_a_stop_does_not_sleep_through_the_end_of_an_outage(plain: Bench, monkey
             raise psycopg.OperationalError("the database is away")
         return real(*args, **options)
 
-    monkeypatch.setattr(jobs, "finish", finish)
+    monkeypatch.setattr(finishing, "finish", finish)
     worker = plain.start()
     job_id = plain.put("t")
     assert away.wait(5)

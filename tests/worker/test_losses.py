@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from pqclock import alarms
-from pqclock.store import jobs, leadership, processes
+from pqclock.store import finishing, jobs, leadership, processes
 from pqclock.worker import hearing, presence
 from processes.fleet import eventually
 from worker.bench import Bench, messages, reply_lost
@@ -44,14 +44,14 @@ def test_what_runs_and_what_is_not_written_yet_is_not_given_back(bench: Bench, m
     def short() -> None:
         runs.append("short")
 
-    finish = jobs.finish
+    finish = finishing.finish
 
     def away(*args: Any, **options: Any) -> Any:
         if not go_on.is_set():
             raise psycopg.OperationalError("away")
         return finish(*args, **options)
 
-    monkeypatch.setattr(jobs, "finish", away)
+    monkeypatch.setattr(finishing, "finish", away)
     bench.start("*:4")
     ids = [bench.put("long"), bench.put("short")]
     assert begun.wait(5)

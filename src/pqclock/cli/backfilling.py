@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pqclock.cli.coming import Instant
-from pqclock.cli.moments import absolute
 from pqclock.cli.options import TEXT, Asked, asking
 from pqclock.cli.output import print_json, say
 from pqclock.cli.root import EXIT_CODES
+from pqclock.rules.moments import absolute
 
 if TYPE_CHECKING:
     from pqclock.store.backfilling import Backfill, Backfilled

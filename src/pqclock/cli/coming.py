@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pqclock.cli.moments import absolute, known_zone, relative
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import plain, print_json, print_table, say
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import ScheduleFileError, SettingsError, UnknownSchedule
+from pqclock.rules.moments import absolute, known_zone, relative
 
 if TYPE_CHECKING:
     from pqclock.rules.schedule import Schedule
@@ -159,8 +159,8 @@ def _ticks(schedules: Iterable[Schedule], after: datetime) -> Iterator[Tick]:
 
 
 def _stream(schedule: Schedule, after: datetime) -> Iterator[Tick]:
-    from pqclock.cli.words import describe
     from pqclock.rules.ticks import next_tick
+    from pqclock.rules.words import describe
 
     zone, words, before = known_zone(schedule.timezone), describe(schedule), None
     tick = next_tick(schedule, after)

@@ -14,6 +14,7 @@ from pqclock.cli.embedding import find_or_start
 from pqclock.cli.options import Asked
 from pqclock.cli.output import VERSION, plain
 from pqclock.cli.roles import clock_child, environment, worker_child
+from pqclock.cli.serving import web_children
 from pqclock.clock.service import apply_files
 from pqclock.demo.run import Demo, Summary, be_the_only_one, demo_settings
 from pqclock.demo.view import milliseconds
@@ -56,11 +57,12 @@ def _put_up(settings: Settings, session: Session) -> None:
 def _run(
     asked: Asked, settings: Settings, address: Address, session: Session, length: timedelta | None, stop: Stop
 ) -> Summary:
+    web = [] if asked.json else web_children(settings)
     log_path = Path(settings.folder) / "demo.log"
     log_path.parent.mkdir(exist_ok=True)
     with log_path.open("wb") as log:
         supervisor = Supervisor(
-            [clock_child(settings), worker_child(settings, 1)],
+            [clock_child(settings), worker_child(settings, 1), *web],
             environment(settings, address),
             wait=settings.wait.total_seconds(),
             stop_timeout=settings.stop_timeout.total_seconds(),
@@ -71,6 +73,10 @@ def _run(
         demo = Demo(session, supervisor, seconds, watch=not asked.json)
         signals.on_stop(stop.ask, supervisor.kill)
         stop.hand_over(demo.stop)
+        for child in web:
+            click.echo(
+                f"pqclock: the dashboard is at http://{child.command[child.command.index('--web') + 1]}/", err=True
+            )
         click.echo(f"pqclock: the clock and the worker write to {log_path}", err=True)
         return demo.run()
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from pqclock.cli.checking import count
-from pqclock.cli.moments import span
 from pqclock.cli.verdicts import Result, ok, problem, some, warning
 from pqclock.cli.zones import check_zones
 from pqclock.clock.skew import REFUSE_ABOVE
 from pqclock.errors import ArgumentError
+from pqclock.rules.moments import span
 from pqclock.store import health, listings, migrate
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEADER_SILENCE, LEASE_LENGTH

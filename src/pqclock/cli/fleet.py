@@ -8,11 +8,11 @@ from datetime import datetime
 import click
 
 from pqclock.cli.lazy import DefaultGroup
-from pqclock.cli.moments import moment, relative
 from pqclock.cli.options import Asked, asking, paging
 from pqclock.cli.output import print_json, print_table, say
 from pqclock.cli.pausing import add_verbs
 from pqclock.cli.root import EXIT_CODES
+from pqclock.rules.moments import moment, relative
 from pqclock.store import listings
 from pqclock.store.listing_rows import LabelRow, TaskRow
 

@@ -9,12 +9,12 @@ import click
 
 from pqclock.cli.gating import blow, cool, reset
 from pqclock.cli.lazy import DefaultGroup
-from pqclock.cli.moments import moment, span
 from pqclock.cli.options import TEXT, Asked, asking, paging
 from pqclock.cli.output import details, heading, print_json, print_table, say, show, table
 from pqclock.cli.replaying import replay
 from pqclock.cli.root import EXIT_CODES
 from pqclock.cli.rules import limits
+from pqclock.rules.moments import moment, span
 from pqclock.store import gates as store
 from pqclock.store import listings
 from pqclock.store.gate_rows import FailureRow, GateRow, LaneRow, RuleTerms, Shown, SlotRow

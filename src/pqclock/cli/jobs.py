@@ -10,13 +10,13 @@ import click
 from pqclock.cli.family import Family, awaiting_words, parts_words
 from pqclock.cli.job_verbs import add_verbs
 from pqclock.cli.lazy import DefaultGroup
-from pqclock.cli.moments import moment
 from pqclock.cli.options import JOB_ID, TEXT, Asked, asking, paging
 from pqclock.cli.output import details, heading, plain, print_json, print_table, say, show, table
-from pqclock.cli.progress import progress_words
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import UnknownJob
 from pqclock.rules.job import LIVE, TERMINAL
+from pqclock.rules.moments import moment
+from pqclock.rules.progress import progress_words
 from pqclock.store import after, listings
 from pqclock.store.listing_rows import AttemptRow, JobRow
 

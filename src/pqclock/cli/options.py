@@ -104,7 +104,7 @@ _OUTPUT = (
 
 
 def _shown(default: object) -> str:
-    if default is None:
+    if default is None or default == ():
         return ""
     if isinstance(default, bool):
         default = str(default).lower()

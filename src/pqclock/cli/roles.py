@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     from pqclock.settings import Settings
     from pqclock.supervisor import Child, Supervisor
 
-_DATABASE = ("database_url", "schema", "wait")
+_DATABASE = ("database_url", "schema", "wait", "health")
 _CLOCK = ("clock_database_url", "allow_session_pooler", "set", "schedules", "watch", "keep")
 _WORKER = ("app", "queues", "processes", "max_jobs", "max_memory", "poll_only", "stop_timeout")
+_WEB = ("web", "web_hosts", "web_read_only", "web_args")
 _LOG = ("log_format", "log_level")
 
 _supervised = click.option("--supervised", is_flag=True, hidden=True)
@@ -40,20 +43,28 @@ def clock(asked: Asked, supervised: bool) -> int:
       pqclock clock --schedules etc/schedules --set billing
     """
     from pqclock import signals
+    from pqclock.cli.telling import told_of
     from pqclock.clock.service import ClockService
+    from pqclock.marks import Marks
+    from pqclock.pulse import Pulse
     from pqclock.store.processes import TOKEN_VARIABLE
     from pqclock.watchdog import end_process
 
     address = _prepare(asked.settings)
-    service = ClockService(asked.settings, address, on_hang=end_process)
-    signals.on_stop(service.stop)
-    signals.on_hangup(service.reload)
-    if supervised:
-        signals.stop_with_parent(service.stop)
-    else:
+    if not supervised:
         # One that a job's handler starts inherits its worker's token, but is not that worker's supervisor's child.
         os.environ.pop(TOKEN_VARIABLE, None)
-    service.run()
+    pulse = Pulse.of(Marks.inherited())
+    service = ClockService(asked.settings, address, on_hang=end_process, pulse=pulse)
+    signals.on_hangup(service.reload)
+    if supervised:
+        signals.on_stop(service.stop)
+        signals.stop_with_parent(service.stop)
+        service.run()
+    else:
+        began = time.monotonic()
+        with told_of(asked.settings, lambda: {"clock": pulse.read(began)}, service.stop):
+            service.run()
     return 0
 
 
@@ -72,13 +83,14 @@ def worker(asked: Asked, supervised: bool) -> int:
 
 
 @click.command(hidden=True, epilog=EXIT_CODES)
-@asking(*_DATABASE, *_CLOCK, *_WORKER, "folder", *_LOG, multiple=("schedules",))
+@asking(*_DATABASE, *_CLOCK, *_WORKER, *_WEB, "folder", *_LOG, multiple=("schedules", "web_hosts", "web_args"))
 def everything(asked: Asked) -> int:
-    """Run clock and workers in one supervised process, on the embedded server unless an address is set.
+    """Run clock, workers and dashboard in one supervised process, on the embedded server unless an address is set.
 
     On the embedded server changed schedule files are applied unless --no-watch is given.
     """
     from pqclock.cli.embedding import find_or_start
+    from pqclock.cli.serving import web_children
     from pqclock.worker.loading import refuse_no_app
 
     _set_up_log(asked.settings)
@@ -87,8 +99,9 @@ def everything(asked: Asked) -> int:
     address = find_or_start(asked.settings)
     try:
         settings = watching_at_home(asked.settings, address)
-        supervisor = _supervisor(settings, address, [clock_child(settings), *_worker_children(settings)])
-        return _run(supervisor)
+        children = [clock_child(settings), *_worker_children(settings), *web_children(settings)]
+        supervisor = _supervisor(settings, address, children)
+        return _run(supervisor, settings)
     finally:
         address.close()
 
@@ -195,11 +208,13 @@ def worker_child(settings: Settings, number: int) -> Child:
 
 def environment(settings: Settings, address: Address) -> dict[str, str]:
     """What children need to know of their parent's database; not on the command line, where everybody can read it."""
+    from pqclock.settings import variable
+
     variables = {"PQCLOCK_SCHEMA": settings.schema}
     if address.url:
         variables["PQCLOCK_DATABASE_URL"] = address.url
-    if settings.clock_database_url:
-        variables["PQCLOCK_CLOCK_DATABASE_URL"] = settings.clock_database_url
+    secrets = ("clock_database_url", "web_token", "web_view_token")
+    variables |= {variable(name): value for name in secrets if (value := getattr(settings, name))}
     return variables
 
 
@@ -231,6 +246,9 @@ def _work(settings: Settings) -> int:
     if work is None:
         return 0
     stop.hand_over(work.stop)
+    # What is there by now stays: nobody need look through it again and again.
+    gc.collect()
+    gc.freeze()
     in_time = work.run()
     code = RECYCLED if work.recycled else 0
     if not in_time:
@@ -243,7 +261,7 @@ def _work(settings: Settings) -> int:
 def _supervise_workers(settings: Settings) -> int:
     address = _prepare(settings)
     try:
-        return _run(_supervisor(settings, address, _worker_children(settings)))
+        return _run(_supervisor(settings, address, _worker_children(settings)), settings)
     finally:
         address.close()
 
@@ -260,13 +278,14 @@ def _supervisor(settings: Settings, address: Address, children: list[Child]) -> 
     )
 
 
-def _run(supervisor: Supervisor) -> int:
+def _run(supervisor: Supervisor, settings: Settings) -> int:
     from pqclock import signals
+    from pqclock.cli.telling import told_of
 
-    signals.on_stop(supervisor.stop, supervisor.kill)
     signals.on_hangup(lambda: supervisor.forward(signal.SIGHUP))
     signal.signal(signal.SIGCHLD, lambda _number, _frame: supervisor.wake())
-    return supervisor.run()
+    with told_of(settings, supervisor.readings, supervisor.stop, supervisor.kill):
+        return supervisor.run()
 
 
 def _prepare(settings: Settings) -> Address:

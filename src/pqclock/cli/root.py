@@ -19,6 +19,7 @@ ENTRIES = {
     "clock": Entry(_RUN, "pqclock.cli.roles:clock", "Run a clock: it leads, or stands by."),
     "worker": Entry(_RUN, "pqclock.cli.roles:worker", "Run workers."),
     "demo": Entry(_RUN, "pqclock.cli.roles:demo", "Something to watch, at once, on the embedded server."),
+    "web": Entry(_RUN, "pqclock.cli.serving:web", "Serve the dashboard."),
     "check": Entry(_FILES, "pqclock.cli.checking:check", "Validate schedule files."),
     "schema": Entry(_FILES, "pqclock.cli.checking:schema", "The JSON Schema of schedule files."),
     "simulate": Entry(
@@ -44,6 +45,7 @@ ENTRIES = {
     "rules": Entry(_LOOK, "pqclock.cli.rules:rules", "Throttles and fuses: list, show, put, remove."),
     "processes": Entry(_LOOK, "pqclock.cli.fleet:processes", "Clocks and workers."),
     "doctor": Entry(_CARE, "pqclock.cli.doctoring:doctor", "Is everything in order? With the way out where not."),
+    "healthcheck": Entry(_CARE, "pqclock.cli.healthchecking:healthcheck", "Does the process here reach its database?"),
     "migrate": Entry(_CARE, "pqclock.cli.migrating:migrate", "Bring the database's schema to this version."),
     "grants": Entry(_CARE, "pqclock.cli.granting:grants", "The SQL of the least-privilege roles."),
 }
@@ -60,7 +62,7 @@ ENTRIES = {
 def root() -> None:
     """A leader-elected clock and a job queue on PostgreSQL.
 
-    Without a command, pqclock runs clock and workers in one supervised process, on the embedded server unless an
+    Without a command, pqclock runs clock, workers and dashboard in one supervised process, on the embedded server unless an
     address is set (--database-url, PQCLOCK_DATABASE_URL, DATABASE_URL, [tool.pqclock] in pyproject.toml, PGHOST).
 
     \b

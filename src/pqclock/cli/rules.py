@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pqclock.cli.lazy import DefaultGroup
-from pqclock.cli.moments import moment
 from pqclock.cli.options import TEXT, Asked, asking, paging
 from pqclock.cli.output import details, plain, print_json, print_table, say, show
 from pqclock.cli.root import EXIT_CODES
 from pqclock.cli.rule_options import defining, definition
+from pqclock.rules.moments import moment
 from pqclock.store import listings
 from pqclock.store import rules as store
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from pqclock.cli.moments import moment, span
+from pqclock.rules.moments import moment, span
 from pqclock.store.runs import LastTick, Measured
 
 COLUMNS = ("tick", "state", "attempt", "late", "took", "job", "error")

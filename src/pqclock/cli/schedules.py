@@ -8,13 +8,13 @@ import click
 
 from pqclock.cli.backfilling import backfill
 from pqclock.cli.lazy import DefaultGroup
-from pqclock.cli.moments import known_zone, moment
 from pqclock.cli.options import MAX_LIMIT, TEXT, Asked, asking, paging
 from pqclock.cli.output import details, heading, plain, print_json, print_table, say, show, table
 from pqclock.cli.root import EXIT_CODES
 from pqclock.cli.runs import COLUMNS, as_row, last_columns, measured_lines, measured_row, table_rows
 from pqclock.cli.scheduling import pause, put, remove, resume, trigger
 from pqclock.errors import UnknownSchedule
+from pqclock.rules.moments import known_zone, moment
 from pqclock.store import listings
 from pqclock.store.listing_rows import ScheduleRow, TickRow
 from pqclock.store.runs import LastTick, last_ticks, measure

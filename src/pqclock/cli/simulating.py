@@ -13,11 +13,11 @@ import click
 
 from pqclock.cli.checking import count
 from pqclock.cli.coming import Instant
-from pqclock.cli.moments import absolute, known_zone, span
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import heading, plain, print_json, say, show, table
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import ScheduleFileError
+from pqclock.rules.moments import absolute, known_zone, span
 
 if TYPE_CHECKING:
     from pqclock.rules.schedule import Schedule

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pqclock.cli.moments import moment, relative, span
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, heading, plain, print_json, say, show, table
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import DatabaseUnreachable
+from pqclock.rules.moments import moment, relative, span
 from pqclock.store import listings
 from pqclock.store.jobs import LEASE_LENGTH
 from pqclock.store.listing_rows import ProcessRow, Status

@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 
 from pqclock.rules.retention import DEFAULT, Keep
-from pqclock.store import after, gating, jobs, partitions, pauses, processes, rules, running, statuses
+from pqclock.store import after, audit, gating, jobs, partitions, pauses, processes, rules, running, schedules, statuses
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
@@ -91,7 +92,8 @@ class PartitionKeeper:
             return False
         try:
             made, dropped = partitions.maintain(session, keep=self._keep)
-            for forget in (gating.forget_gates, statuses.forget):
+            forgotten = partial(audit.forget, before=schedules.database_now(session) - self._keep["ticks"])
+            for forget in (gating.forget_gates, statuses.forget, forgotten):
                 while forget(session, SLICE) == SLICE and not self._stopped.is_set():
                     pass
         except DatabaseError as error:

@@ -14,6 +14,7 @@ from pqclock.clock.leader import Leader, TermOver, Untrusted
 from pqclock.clock.lookout import Lookout, describe
 from pqclock.errors import Refused
 from pqclock.loop import Wakeup, backoff
+from pqclock.pulse import Pulse
 from pqclock.rules.retention import DEFAULT, Keep
 from pqclock.store import leadership, processes
 from pqclock.store.database import CONNECTION_LOST, TRY_AGAIN, Session
@@ -47,12 +48,14 @@ class Clock:
         allow_session_pooler: bool = False,
         keep: Keep = DEFAULT,
         on_hang: OnHang = report_hang,
+        pulse: Pulse | None = None,
     ) -> None:
         self._url = url
         self._schema = schema
         self._keep = keep
         self._allow_session_pooler = allow_session_pooler
-        self._watchdog = Watchdog("clock", on_hang)
+        self._pulse = pulse or Pulse()
+        self._watchdog = Watchdog("clock", on_hang, pulse=self._pulse)
         self._lookout = Lookout()
         self._wakeup = Wakeup()
         self._stopping = False
@@ -97,6 +100,7 @@ class Clock:
                 log.exception("the clock met an unexpected error and begins again")
             self.state, self.epoch = "starting", None
             if not self._stopping:
+                self._pulse.say("waiting for the database")
                 self._watchdog.enter("waiting to try again")
                 # An error of our own may come with every term: others shall have the time to lead.
                 self._wakeup.wait(
@@ -137,12 +141,14 @@ class Clock:
         next_beat, look_closely_until = time.monotonic() + BEAT_EVERY, 0.0
         while not self._stopping:
             self._watchdog.enter("standing by")
+            self._pulse.reach()
             self._lookout.look_if_due(session)
             trusted = not self._lookout.skew.refuses
             if trusted and leadership.try_lock(session):
                 return True
             if self.state != "standby":
                 self.state = "standby"
+                self._pulse.say("standing by")
                 log.info("standing by: %s", _who_leads(session) if trusted else "this machine's clock is not trusted")
             if time.monotonic() >= next_beat:
                 processes.beat(session, process_id, skew=self._lookout.skew.seconds)
@@ -171,6 +177,7 @@ class Clock:
         epoch = leadership.elect(session, process_id)
         leadership.wait_briefly(session)
         self.epoch, self.state = epoch, "leading"
+        self._pulse.say("leading")
         log.info("leading: term %s", epoch, extra={"epoch": epoch})
         self._lookout.calm()
         leader = Leader(session, epoch, process_id, self._lookout.skew)
@@ -191,6 +198,7 @@ class Clock:
 
     def _resign(self, session: Session, epoch: int, process_id: int) -> None:
         self._watchdog.enter("resigning")
+        self._pulse.say("stopping")
         processes.leave(session, process_id)
         leadership.resign(session, epoch)
         log.info("resigned: term %s", epoch)
@@ -198,10 +206,12 @@ class Clock:
     def _turn(self, leader: Leader) -> float:
         self._watchdog.enter("a turn of the leader")
         try:
-            return leader.turn()
+            seconds = leader.turn()
         except TRY_AGAIN as error:
             log.info("a turn has to be repeated: %s", " ".join(str(error).split()))
             return RETRY_TURN_AFTER
+        self._pulse.reach()
+        return seconds
 
     def _sleep(self, session: Session, leader: Leader, seconds: float) -> None:
         """Sleep for so long, or until a notification or a stop that is a reason to turn."""

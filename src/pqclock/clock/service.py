@@ -11,6 +11,7 @@ from pqclock.clock.clock import Clock
 from pqclock.clock.watching import LOOK_EVERY, ScheduleFiles
 from pqclock.errors import PqclockError, ScheduleFileError
 from pqclock.loop import Stop, Wakeup, backoff
+from pqclock.pulse import Pulse
 from pqclock.rules.applying import Difference
 from pqclock.rules.files import FileSet
 from pqclock.rules.retention import parse_keep
@@ -39,7 +40,9 @@ class ClockService:
     `on_hang` is called by another thread when the clock's loop does not turn any more.
     """
 
-    def __init__(self, settings: Settings, address: Address, on_hang: OnHang = report_hang) -> None:
+    def __init__(
+        self, settings: Settings, address: Address, on_hang: OnHang = report_hang, pulse: Pulse | None = None
+    ) -> None:
         self._settings = settings
         self._address = address
         self._url = settings.clock_database_url or address.url
@@ -49,6 +52,7 @@ class ClockService:
             allow_session_pooler=settings.allow_session_pooler,
             keep=parse_keep(settings.keep),
             on_hang=on_hang,
+            pulse=pulse,
         )
         self._stop = Stop()
         self._stop.hand_over(self._clock.stop)

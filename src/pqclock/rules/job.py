@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 LIVE = ("scheduled", "ready", "running")
 TERMINAL = ("succeeded", "failed", "cancelled", "discarded")
@@ -32,8 +32,7 @@ MOVES: dict[str, dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one claim of a job came to: decided by the worker, written by the store.
 
     `state` is the state that follows, `held` being `scheduled` until a person has looked; `outcome` names the attempt's

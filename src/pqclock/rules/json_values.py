@@ -13,13 +13,41 @@ MAX_DEPTH = 64
 # Python neither writes nor reads whole numbers of more than 4,300 digits.
 MAX_DIGITS = 4_000
 _TOO_LARGE = 10**MAX_DIGITS
+_SMALL = 10**18
 # What is left for `default` are mappings other than dict.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict)
+_quoted = json.encoder.encode_basestring
 
 
 def check_object(value: Mapping[str, object], what: str) -> str:
     """The JSON text of `value`; raises ArgumentError naming `what` and the path of the first value that is none."""
-    return check_value(value, what)
+    text = _flat(value)
+    return check_value(value, what) if text is None else _within_limit(text, what)
+
+
+def _flat(value: Mapping[str, object]) -> str | None:
+    """The JSON text of what most calls have: names and simple values, looked at and written in one go; else None."""
+    pairs = []
+    for key, item in value.items():
+        if isinstance(item, str):
+            # Others need a look at each character.
+            if not item.isascii() or "\x00" in item:
+                return None
+            text = _quoted(item)
+        elif isinstance(item, bool):
+            text = "true" if item else "false"
+        elif type(item) is int:
+            if not -_SMALL < item < _SMALL:
+                return None
+            text = str(item)
+        elif item is None:
+            text = "null"
+        else:
+            return None
+        if type(key) is not str or not key.isidentifier():
+            return None
+        pairs.append(f'"{key}":{text}')
+    return f"{{{','.join(pairs)}}}"
 
 
 def check_value(value: object, what: str) -> str:

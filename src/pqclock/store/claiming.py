@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from pqclock.rules.pools import Pool
@@ -35,13 +35,14 @@ def claim_gated(
     *,
     worker_id: int,
     lease: int,
+    fused_room: int | None = None,
     odd: bool | None = True,
     now: datetime | None = None,
 ) -> GatedClaim:
     """Take up to `room` ready jobs whose gates let them through, of the pool's queues and these tasks.
 
     Where free jobs of the same priority wait too, half of the room is left to them; `odd` says who gets the odd place,
-    and None that free jobs are of no account.
+    and None that free jobs are of no account. Of jobs that pass fuses no more than `fused_room` are taken.
     """
     rows = session.run(
         "gating.claim",
@@ -49,12 +50,13 @@ def claim_gated(
         excluded=list(pool.excluded),
         tasks=list(tasks),
         room=room,
+        fused_room=room if fused_room is None else fused_room,
         worker_id=worker_id,
         lease=lease,
         odd=None if odd is None else int(odd),
         now=now,
     ).fetchall()
     *claimed, (*_, again, cut, turned, wakes, wakes_in) = rows
-    width = len(fields(ClaimedJob))
-    jobs = sorted((ClaimedJob(*row[:width]) for row in claimed), key=lambda job: (job.priority, job.ready_seq))
+    width = len(ClaimedJob._fields)
+    jobs = sorted((ClaimedJob._make(row[:width]) for row in claimed), key=lambda job: (job.priority, job.ready_seq))
     return GatedClaim(jobs, again, cut, turned, wakes or [], wakes_in or [])

@@ -80,6 +80,10 @@ class Session:
         """Execute the statement named `subject.verb` and return its cursor."""
         return self.conn.execute(query(statement, self.schema), params or None)
 
+    def read(self, statement: str, **params: Any) -> list[TupleRow]:
+        """Execute a statement with many rows, which come in the form that is read soonest."""
+        return self.conn.execute(query(statement, self.schema), params or None, binary=True).fetchall()
+
     def fetch(self, row: type[Row], statement: str, **params: Any) -> list[Row]:
         """Execute a statement whose columns are the fields of `row`."""
         with self.conn.cursor(row_factory=class_row(row)) as cursor:

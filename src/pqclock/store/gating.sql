@@ -9,8 +9,8 @@ SELECT (c.job).id, (c.job).task, (c.job).args::text AS args, (c.job).queue, (c.j
        ARRAY(SELECT extract(epoch FROM w.at - coalesce(%(now)s::timestamptz, clock_timestamp()))::double precision
              FROM unnest(c.wakes) AS w (at)) AS wakes_in
 FROM {schema}.claim_gated(
-    %(queues)s::text[], %(excluded)s::text[], %(tasks)s::text[], %(room)s::integer, %(worker_id)s::bigint,
-    %(lease)s::bigint, %(odd)s::integer, %(now)s::timestamptz
+    %(queues)s::text[], %(excluded)s::text[], %(tasks)s::text[], %(room)s::integer, %(fused_room)s::integer,
+    %(worker_id)s::bigint, %(lease)s::bigint, %(odd)s::integer, %(now)s::timestamptz
 ) AS c
 
 -- name: settle

@@ -122,12 +122,12 @@ RETURNING id
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 chosen AS MATERIALIZED (
     SELECT j.id FROM {schema}.job AS j
-    WHERE j.id = ANY(%(ids)s::bigint[]) AND j.state = 'running' ORDER BY j.id FOR UPDATE
+    WHERE j.id = ANY(%(ids)s::bigint[]) AND j.lease IS NOT NULL ORDER BY j.id FOR UPDATE
 ),
 asked AS (
     UPDATE {schema}.job AS j
     SET cancel_requested_at = coalesce(j.cancel_requested_at, m.now), cancel_reason = coalesce(j.cancel_reason, %(reason)s::text)
-    FROM moment AS m WHERE j.id = ANY(ARRAY(SELECT id FROM chosen)) AND j.state = 'running'
+    FROM moment AS m WHERE j.id = ANY(ARRAY(SELECT id FROM chosen)) AND j.lease IS NOT NULL
     RETURNING j.id, j.worker_id
 ),
 told AS MATERIALIZED (SELECT pg_notify({channel}, 'cancelled ' || a.worker_id || ' ' || a.id) FROM asked AS a)
@@ -140,14 +140,14 @@ WHERE j.state = 'running' AND j.worker_id = %(worker_id)s AND j.cancel_requested
 
 -- name: lock_running
 SELECT j.id, j.lease, j.lane IS NOT NULL AS gated FROM {schema}.job AS j
-WHERE j.id = ANY(%(ids)s::bigint[]) AND j.state = 'running' ORDER BY j.id FOR UPDATE
+WHERE j.id = ANY(%(ids)s::bigint[]) AND j.lease IS NOT NULL ORDER BY j.id FOR UPDATE
 
 -- name: end_running
 -- running -> cancelled at once, as a later tick that replaces it does: the run has lost its lease, and is told so.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 ended AS (
     DELETE FROM {schema}.job AS j USING unnest(%(ids)s::bigint[], %(leases)s::bigint[]) AS o (id, lease)
-    WHERE j.id = o.id AND j.lease = o.lease AND j.state = 'running' RETURNING j.*
+    WHERE j.id = o.id AND j.lease = o.lease RETURNING j.*
 ),
 noted AS (
     INSERT INTO {schema}.after_note (job_id, state)

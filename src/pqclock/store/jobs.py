@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from pqclock.errors import ArgumentError, UniqueConflict
-from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool
 from pqclock.store import gating, job_verbs
 from pqclock.store.database import Session
@@ -20,20 +19,7 @@ LEADER_SILENCE = timedelta(seconds=10)
 CRASH_LIMIT = 3
 # Of workers while the job ran apart: not its doing, but what takes a whole container down cannot be kept apart.
 DEATH_LIMIT = 10
-# What `finish` stores of an outcome; the rest of it is for the gates.
-_WRITTEN = (
-    "lease",
-    "state",
-    "outcome",
-    "charged",
-    "delay",
-    "error_type",
-    "error",
-    "traceback",
-    "kept",
-    "crashed",
-    "keeps_place",
-)
+_in_order = attrgetter("priority", "ready_seq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +53,7 @@ class Entered(NamedTuple):
     inserted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedJob:
+class ClaimedJob(NamedTuple):
     """A job that this worker may run, as long as its lease holds.
 
     `args` is JSON text: what SQL has put into one job must not keep a claim from reading the others. One that is `gated`
@@ -162,49 +147,38 @@ def claim(
     *,
     worker_id: int,
     lease: int,
+    low: int = 0,
     now: datetime | None = None,
 ) -> list[ClaimedJob]:
-    """Take up to `limit` ready jobs of the pool's queues and these tasks, in order of priority and readiness."""
+    """Take up to `limit` ready jobs of the pool's queues and these tasks, in order of priority and readiness.
+
+    None has its place at `low` or below.
+    """
     common = {"tasks": list(tasks), "limit": limit, "worker_id": worker_id, "lease": lease, "now": now}
     if pool.queues is None:
-        jobs = _claim_any(session, list(pool.excluded), common)
-    else:
-        jobs = session.fetch(ClaimedJob, "jobs.claim_queues", queues=list(pool.queues), **common)
-    return sorted(jobs, key=lambda job: (job.priority, job.ready_seq))
+        return _claim_any(session, list(pool.excluded), low, common)
+    common["low"] = low
+    if len(pool.queues) == 1:
+        return _claimed(session, "jobs.claim_queue", queue=pool.queues[0], **common)
+    return _claimed(session, "jobs.claim_queues", queues=list(pool.queues), **common)
 
 
-def _claim_any(session: Session, excluded: list[str], common: dict[str, Any]) -> list[ClaimedJob]:
+def _claimed(session: Session, statement: str, **params: Any) -> list[ClaimedJob]:
+    jobs = [ClaimedJob._make(row) for row in session.read(statement, **params)]
+    jobs.sort(key=_in_order)
+    return jobs
+
+
+def _claim_any(session: Session, excluded: list[str], low: int, common: dict[str, Any]) -> list[ClaimedJob]:
     """From all queues but the excluded and the paused ones, which are asked for only when they make a difference."""
     if not excluded:
-        jobs = session.fetch(ClaimedJob, "jobs.claim_any", **common)
+        jobs = _claimed(session, "jobs.claim_any", low=low, **common)
         if jobs:
             return jobs
     paused = [name for (name,) in session.run("jobs.paused_queues", now=common["now"])]
     if not excluded and not paused:
         return []
-    return session.fetch(ClaimedJob, "jobs.claim_others", excluded=[*excluded, *paused], **common)
-
-
-def finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None = None) -> set[int]:
-    """Write what runs came to; gives the ids that were accepted, the others had lost their lease."""
-    ends = [gating.End.of(o, number) for number, o in enumerate(outcomes) if o.gated or o.cools]
-    if not ends:
-        return _finish(session, outcomes, worker_id, now)
-    with session.transaction():
-        gating.settle(session, ends, now)
-        return _finish(session, outcomes, worker_id, now)
-
-
-def _finish(session: Session, outcomes: Sequence[Outcome], worker_id: int, now: datetime | None) -> set[int]:
-    rows = sorted((_outcome_row(outcome) for outcome in outcomes), key=lambda row: row["id"])
-    cursor = session.run("jobs.finish", outcomes=json.dumps(rows), worker_id=worker_id, now=now)
-    return {job_id for (job_id,) in cursor}
-
-
-def written(session: Session, outcomes: Sequence[Outcome]) -> set[int]:
-    """The ids of those outcomes that an earlier `finish` has written, whose reply did not arrive."""
-    rows = [_outcome_row(outcome) for outcome in outcomes]
-    return {job_id for (job_id,) in session.run("jobs.written", outcomes=json.dumps(rows))}
+    return _claimed(session, "jobs.claim_others", excluded=[*excluded, *paused], **common)
 
 
 def give_back(session: Session, worker_id: int, known: Sequence[tuple[int, int]]) -> list[int]:
@@ -227,16 +201,6 @@ def _leased(jobs: Sequence[Sequence[Any]]) -> dict[str, list[int]]:
     return {"ids": [job[0] for job in jobs], "leases": [job[1] for job in jobs]}
 
 
-def _outcome_row(outcome: Outcome) -> dict[str, Any]:
-    row = {name: getattr(outcome, name) for name in _WRITTEN}
-    row["id"] = outcome.job_id
-    row["result"] = None if outcome.result is None else json.loads(outcome.result)
-    row["checkpoint"] = None if outcome.checkpoint is None else json.loads(outcome.checkpoint)
-    row["started_at"] = outcome.started_at and outcome.started_at.isoformat()
-    row["finished_at"] = outcome.finished_at and outcome.finished_at.isoformat()
-    return row
-
-
 def rescue(
     session: Session, limit: int, now: datetime | None = None, *, silent_too: bool = True
 ) -> list[tuple[int, str]]:
@@ -251,12 +215,12 @@ def rescue(
         ).fetchall()
         if not orphans:
             return []
-        cut_off = [orphan[:3] for orphan in orphans if orphan[5]]
+        spared = [orphan[:3] for orphan in orphans if orphan[5]]
         died = [orphan for orphan in orphans if not orphan[5]]
-        gating.leave(session, cut_off, now=now)
+        gating.leave(session, spared, now=now)
         gating.leave(session, [orphan[:3] for orphan in died], gating.End.crashed, now)
         reviews, aparts = ([orphan[place] for orphan in died] for place in (3, 4))
-        back = [(job_id, "ready") for job_id in _made_ready(session, cut_off, now)]
+        back = [(job_id, "ready") for job_id in _made_ready(session, spared, now)]
         rescued = session.run(
             "jobs.rescue", reviews=reviews, aparts=aparts, crash_limit=CRASH_LIMIT, death_limit=DEATH_LIMIT, now=now,
             **_leased(died),

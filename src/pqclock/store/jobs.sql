@@ -31,27 +31,33 @@ placed AS MATERIALIZED (
     SELECT id, task, created_at, nextval('{schema}.ready_seq') AS place
     FROM (SELECT * FROM due UNION ALL SELECT * FROM released) AS d
 ),
--- Those whose task was published since, or just before.
-unsettled AS MATERIALIZED (
-    SELECT d.*
-    FROM placed AS p
+-- Those whose task was published since, or just before. Each is looked at by itself: joined, all jobs would be.
+fresh AS MATERIALIZED (
+    SELECT p.id, p.place FROM placed AS p
     JOIN {schema}.task AS t ON t.name = p.task AND t.published_at > p.created_at - interval '1 minute'
-    CROSS JOIN LATERAL (SELECT * FROM {schema}.tick_defaults AS d WHERE d.job_id = p.id) AS d
+),
+unsettled AS MATERIALIZED (
+    SELECT d.* FROM fresh AS f
+    CROSS JOIN LATERAL (SELECT * FROM {schema}.tick_defaults AS d WHERE d.job_id = f.id OFFSET 0) AS d
 ),
 -- As arrays, since the planner takes the limit for the number of rows, and would read the whole table for a single one.
-promoted AS (
-    UPDATE {schema}.job AS j
-    SET state = 'ready', ready_seq = p.place, held = false,
-        queue = coalesce(d.queue, j.queue), priority = coalesce(d.priority, j.priority),
-        max_attempts = coalesce(d.max_attempts, j.max_attempts), labels = coalesce(d.labels, j.labels),
-        gates = CASE WHEN d.job_id IS NULL THEN j.gates ELSE d.gates END,
-        units = CASE WHEN d.job_id IS NULL THEN j.units ELSE d.units END,
-        lane = CASE WHEN d.job_id IS NULL THEN j.lane ELSE d.lane END
-    FROM unnest(ARRAY(SELECT id FROM placed), ARRAY(SELECT place FROM placed)) AS p (id, place)
-    LEFT JOIN unsettled AS d ON d.job_id = p.id
+-- What is not written needs no check.
+as_inserted AS (
+    UPDATE {schema}.job AS j SET state = 'ready', ready_seq = p.place, held = false
+    FROM unnest(ARRAY(SELECT id FROM placed WHERE id NOT IN (SELECT u.job_id FROM unsettled AS u)),
+                ARRAY(SELECT place FROM placed WHERE id NOT IN (SELECT u.job_id FROM unsettled AS u))) AS p (id, place)
     WHERE j.id = p.id
     RETURNING j.queue, j.task, j.priority, j.lane, j.gates, j.units
 ),
+settled AS (
+    UPDATE {schema}.job AS j
+    SET state = 'ready', ready_seq = p.place, held = false, queue = d.queue, priority = d.priority,
+        max_attempts = d.max_attempts, labels = d.labels, gates = d.gates, units = d.units, lane = d.lane
+    FROM unsettled AS d JOIN placed AS p ON p.id = d.job_id
+    WHERE j.id = d.job_id AND j.id = ANY(ARRAY(SELECT u.job_id FROM unsettled AS u))
+    RETURNING j.queue, j.task, j.priority, j.lane, j.gates, j.units
+),
+promoted AS (SELECT * FROM as_inserted UNION ALL SELECT * FROM settled),
 arrived AS (
     INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
     SELECT DISTINCT ON (p.lane) p.lane, p.queue, p.task, p.gates, p.units, p.priority
@@ -79,7 +85,7 @@ paused AS MATERIALIZED (
 chosen AS MATERIALIZED (
     SELECT j.id FROM {schema}.job AS j
     WHERE NOT EXISTS (SELECT FROM {schema}.queue AS q WHERE q.paused_until > (SELECT now FROM moment))
-      AND j.state = 'ready' AND j.lane IS NULL AND j.task = ANY(%(tasks)s::text[])
+      AND j.state = 'ready' AND j.lane IS NULL AND j.ready_seq > %(low)s AND j.task = ANY(%(tasks)s::text[])
       AND ((SELECT tasks IS NULL FROM paused) OR j.task <> ALL((SELECT tasks FROM paused)::text[]))
       AND ((SELECT labels IS NULL FROM paused) OR NOT j.labels && (SELECT labels FROM paused))
       AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
@@ -89,18 +95,21 @@ chosen AS MATERIALIZED (
 claimed AS (
     UPDATE {schema}.job AS j
     SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
-        claimed_at = moment.now, started_at = NULL
-    FROM chosen, moment
-    WHERE j.id = chosen.id
-    RETURNING j.*
+        claimed_at = (SELECT now FROM moment), started_at = NULL
+    WHERE j.id = ANY(ARRAY(SELECT id FROM chosen))
+    RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes,
+              j.lease, j.run_at, j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
+              j.unique_until, j.unique_key
 ),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING claimed AS c
     WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
-SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+SELECT j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
        j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
-       (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+       CASE WHEN j.schedule_id IS NOT NULL
+            THEN (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) END AS schedule_key,
+       false AS gated, false AS fused
 FROM claimed AS j
 
 -- name: paused_queues
@@ -167,18 +176,62 @@ chosen AS MATERIALIZED (
 claimed AS (
     UPDATE {schema}.job AS j
     SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
-        claimed_at = moment.now, started_at = NULL
-    FROM chosen, moment
-    WHERE j.id = chosen.id
-    RETURNING j.*
+        claimed_at = (SELECT now FROM moment), started_at = NULL
+    WHERE j.id = ANY(ARRAY(SELECT id FROM chosen))
+    RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes,
+              j.lease, j.run_at, j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
+              j.unique_until, j.unique_key
 ),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING claimed AS c
     WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
-SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+SELECT j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
        j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
-       (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+       CASE WHEN j.schedule_id IS NOT NULL
+            THEN (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) END AS schedule_key,
+       false AS gated, false AS fused
+FROM claimed AS j
+
+-- name: claim_queue
+-- ready -> running for tasks this worker knows, in one queue that is not paused: by its index, locked in its order.
+WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
+-- What is paused; null for nothing, so that it costs nothing, and the planner reckons with most of the jobs.
+paused AS MATERIALIZED (
+    SELECT array_agg(p.name) FILTER (WHERE p.kind = 'task') AS tasks,
+           array_agg(p.name) FILTER (WHERE p.kind = 'label') AS labels
+    FROM {schema}.pause AS p WHERE coalesce(p.paused_until > (SELECT now FROM moment), true)
+),
+chosen AS MATERIALIZED (
+    SELECT j.id FROM {schema}.job AS j
+    WHERE NOT EXISTS (
+          SELECT FROM {schema}.queue AS q WHERE q.name = %(queue)s AND q.paused_until > (SELECT now FROM moment))
+      AND j.state = 'ready' AND j.lane IS NULL AND j.queue = %(queue)s AND j.ready_seq > %(low)s
+      AND j.task = ANY(%(tasks)s::text[])
+      AND ((SELECT tasks IS NULL FROM paused) OR j.task <> ALL((SELECT tasks FROM paused)::text[]))
+      AND ((SELECT labels IS NULL FROM paused) OR NOT j.labels && (SELECT labels FROM paused))
+      AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
+    ORDER BY j.priority, j.ready_seq LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+claimed AS (
+    UPDATE {schema}.job AS j
+    SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
+        claimed_at = (SELECT now FROM moment), started_at = NULL
+    WHERE j.id = ANY(ARRAY(SELECT id FROM chosen))
+    RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes,
+              j.lease, j.run_at, j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
+              j.unique_until, j.unique_key
+),
+freed AS (
+    DELETE FROM {schema}.unique_key AS u USING claimed AS c
+    WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
+)
+SELECT j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+       j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
+       CASE WHEN j.schedule_id IS NOT NULL
+            THEN (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) END AS schedule_key,
+       false AS gated, false AS fused
 FROM claimed AS j
 
 -- name: claim_queues
@@ -198,7 +251,8 @@ heads AS MATERIALIZED (
     FROM unnest(%(queues)s::text[]) AS q (name)
     CROSS JOIN LATERAL (
         SELECT j.id, j.priority, j.ready_seq FROM {schema}.job AS j
-        WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.task = ANY(%(tasks)s::text[])
+        WHERE j.state = 'ready' AND j.lane IS NULL AND j.queue = q.name AND j.ready_seq > %(low)s
+          AND j.task = ANY(%(tasks)s::text[])
           AND ((SELECT tasks IS NULL FROM paused) OR j.task <> ALL((SELECT tasks FROM paused)::text[]))
           AND ((SELECT labels IS NULL FROM paused) OR NOT j.labels && (SELECT labels FROM paused))
           AND (j.expires_at IS NULL OR j.expires_at > (SELECT now FROM moment))
@@ -220,25 +274,28 @@ chosen AS MATERIALIZED (
 claimed AS (
     UPDATE {schema}.job AS j
     SET state = 'running', worker_id = %(worker_id)s, lease = %(lease)s, attempt = j.attempt + 1,
-        claimed_at = moment.now, started_at = NULL
-    FROM chosen, moment
-    WHERE j.id = chosen.id
-    RETURNING j.*
+        claimed_at = (SELECT now FROM moment), started_at = NULL
+    WHERE j.id = ANY(ARRAY(SELECT id FROM chosen))
+    RETURNING j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes,
+              j.lease, j.run_at, j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
+              j.unique_until, j.unique_key
 ),
 freed AS (
     DELETE FROM {schema}.unique_key AS u USING claimed AS c
     WHERE c.unique_until = 'started' AND u.task = c.task AND u.key = c.unique_key AND u.job_id = c.id
 )
-SELECT j.id, j.task, j.args::text AS args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
+SELECT j.id, j.task, j.args, j.queue, j.priority, j.labels, j.attempt, j.max_attempts, j.crashes, j.lease, j.run_at,
        j.schedule_id, j.tick, j.claimed_at, j.ready_seq, j.run_options, j.checkpoint,
-       (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) AS schedule_key
+       CASE WHEN j.schedule_id IS NOT NULL
+            THEN (SELECT s.key FROM {schema}.schedule AS s WHERE s.id = j.schedule_id) END AS schedule_key,
+       false AS gated, false AS fused
 FROM claimed AS j
 
 -- name: start
 -- Note when the handlers of long-running jobs began.
 UPDATE {schema}.job AS j SET started_at = s.started_at
 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(started)s::timestamptz[]) AS s (id, lease, started_at)
-WHERE j.id = s.id AND j.state = 'running' AND j.lease = s.lease
+WHERE j.id = s.id AND j.lease = s.lease
 
 -- name: checkpoint
 -- Note how far jobs have come that go on running. A row that is locked has its checkpoint in another transaction's hands.
@@ -252,7 +309,7 @@ SET checkpoint = c.checkpoint,
 FROM unnest(%(ids)s::bigint[], %(leases)s::bigint[], %(checkpoints)s::jsonb[]) AS c (id, lease, checkpoint)
 WHERE j.id = ANY(ARRAY(
     SELECT l.id FROM {schema}.job AS l
-    WHERE l.id = ANY(%(ids)s::bigint[]) AND l.state = 'running' FOR UPDATE SKIP LOCKED
+    WHERE l.id = ANY(%(ids)s::bigint[]) AND l.lease IS NOT NULL FOR UPDATE SKIP LOCKED
   )) AND j.id = c.id AND j.lease = c.lease
   -- The handler may have written a later one meanwhile, in a transaction of its own.
   AND (c.checkpoint -> 'spent')::float8 >= coalesce((j.checkpoint -> 'spent')::float8, 0)
@@ -265,7 +322,7 @@ SET checkpoint = %(checkpoint)s::text::jsonb,
                    THEN 0 ELSE j.crashes END,
     deaths = CASE WHEN j.checkpoint -> 'cursor' IS DISTINCT FROM %(checkpoint)s::text::jsonb -> 'cursor'
                    THEN 0 ELSE j.deaths END
-WHERE j.id = %(id)s::text::bigint AND j.state = 'running' AND j.lease = %(lease)s::text::bigint
+WHERE j.id = %(id)s::text::bigint AND j.lease = %(lease)s::text::bigint
 RETURNING j.id
 
 -- name: crashes
@@ -281,107 +338,6 @@ WHERE j.id = ANY(%(ids)s::bigint[])
        OR EXISTS (SELECT FROM {schema}.pause AS p
                   WHERE coalesce(p.paused_until > clock_timestamp(), true)
                     AND (p.kind = 'task' AND p.name = j.task OR p.kind = 'label' AND p.name = ANY(j.labels))))
-
--- name: finish
--- running -> its outcome, fenced by the lease; gives the ids whose outcome was accepted.
-WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
-outcome AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (
-        id bigint, lease bigint, state text, outcome text, charged boolean, delay double precision, result jsonb,
-        error_type text, error text, traceback text, started_at timestamptz, finished_at timestamptz,
-        checkpoint jsonb, kept boolean, crashed boolean, keeps_place boolean
-    )
-),
-ended AS (
-    DELETE FROM {schema}.job AS j USING outcome AS o
-    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease
-      -- What was asked to end is not tried again.
-      AND (o.state NOT IN ('scheduled', 'ready', 'held') OR j.cancel_requested_at IS NOT NULL)
-    RETURNING j.*
-),
-history AS (
-    INSERT INTO {schema}.job_history (
-        id, state, queue, task, args, result, priority, labels, run_at, attempt, max_attempts, unique_key,
-        unique_until, gates, units, run_options, checkpoint, parent_id, schedule_id, tick, created_at, started_at, finished_at, error,
-        worker_id)
-    SELECT j.id, CASE WHEN j.cancel_requested_at IS NULL OR o.state = 'succeeded' THEN o.state ELSE 'cancelled' END, j.queue,
-           j.task, j.args, o.result, j.priority, j.labels, j.run_at,
-           j.attempt - CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, j.max_attempts,
-           j.unique_key, j.unique_until, j.gates, j.units, j.run_options, coalesce(o.checkpoint, j.checkpoint), j.parent_id, j.schedule_id,
-           j.tick, j.created_at, o.started_at, coalesce(o.finished_at, m.now),
-           CASE WHEN o.state = 'succeeded' THEN o.error ELSE coalesce(j.cancel_reason, o.error) END, j.worker_id
-    FROM ended AS j JOIN outcome AS o USING (id) CROSS JOIN moment AS m
-    WHERE o.kept OR j.cancel_requested_at IS NOT NULL
-),
--- Others may wait for them: whoever leads is told, in a table that is empty for the most part.
-noted AS (
-    INSERT INTO {schema}.after_note (job_id, state)
-    SELECT e.id, CASE WHEN e.cancel_requested_at IS NULL OR o.state = 'succeeded' THEN o.state ELSE 'cancelled' END FROM ended AS e JOIN outcome AS o USING (id)
-    WHERE EXISTS (SELECT FROM {schema}.job_after AS a WHERE a.after_id = e.id)
-    RETURNING job_id
-),
-again AS (
-    UPDATE {schema}.job AS j
-    SET state = (CASE WHEN o.delay > 0 OR o.state = 'held' THEN 'scheduled' ELSE 'ready' END)::{schema}.live_state,
-        run_at = CASE WHEN o.delay > 0 THEN m.now + make_interval(secs => o.delay) ELSE j.run_at END,
-        ready_seq = CASE WHEN o.delay > 0 OR o.state = 'held' THEN NULL
-                         WHEN o.keeps_place THEN j.ready_seq ELSE nextval('{schema}.ready_seq') END,
-        held = o.state = 'held', review = o.state = 'held',
-        crashes = CASE WHEN o.checkpoint ->> 'cursor' IS NOT NULL
-                         AND j.checkpoint -> 'cursor' IS DISTINCT FROM o.checkpoint -> 'cursor' THEN 0 ELSE j.crashes END + CASE WHEN o.crashed THEN 1 ELSE 0 END,
-        deaths = CASE WHEN o.checkpoint ->> 'cursor' IS NOT NULL
-                         AND j.checkpoint -> 'cursor' IS DISTINCT FROM o.checkpoint -> 'cursor' THEN 0 ELSE j.deaths END,
-        attempt = j.attempt - CASE WHEN o.charged THEN 0 ELSE 1 END,
-        error = coalesce(o.error, j.error), lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL,
-        granted = NULL, checkpoint = coalesce(o.checkpoint, j.checkpoint),
-        -- Only what has not begun can expire.
-        expires_at = CASE WHEN o.outcome IS NULL THEN j.expires_at END
-    FROM outcome AS o, moment AS m
-    WHERE j.id = o.id AND j.state = 'running' AND j.lease = o.lease AND o.state IN ('scheduled', 'ready', 'held')
-      AND j.cancel_requested_at IS NULL
-    RETURNING j.*, j.attempt + CASE WHEN o.charged THEN 0 ELSE 1 END AS ran_as
-),
-freed AS (
-    DELETE FROM {schema}.unique_key AS u USING ended AS e
-    WHERE e.unique_until = 'finished' AND u.task = e.task AND u.key = e.unique_key AND u.job_id = e.id
-),
-arrived AS (
-    INSERT INTO {schema}.arrival (lane, queue, task, gates, units, priority)
-    SELECT DISTINCT ON (g.lane) g.lane, g.queue, g.task, g.gates, g.units, g.priority
-    FROM again AS g WHERE g.lane IS NOT NULL AND g.state = 'ready' ORDER BY g.lane, g.priority
-),
-accepted AS (
-    SELECT id, attempt AS ran_as, worker_id FROM ended UNION ALL SELECT id, ran_as, %(worker_id)s::bigint FROM again
-),
-attempts AS (
-    INSERT INTO {schema}.attempt (job_id, attempt, outcome, worker_id, started_at, finished_at, error_type, error, traceback)
-    SELECT a.id, a.ran_as, o.outcome, a.worker_id, o.started_at, coalesce(o.finished_at, m.now),
-           o.error_type, o.error, o.traceback
-    FROM accepted AS a JOIN outcome AS o USING (id) CROSS JOIN moment AS m
-    WHERE o.outcome IS NOT NULL AND o.kept
-),
-woken AS MATERIALIZED (
-    SELECT pg_notify({channel}, w.wake) FROM (
-        SELECT DISTINCT CASE WHEN g.state <> 'ready' THEN 'clock'
-                             WHEN g.lane IS NULL THEN 'ready ' || g.queue ELSE 'gated ' || g.queue END AS wake
-        FROM again AS g CROSS JOIN moment AS m
-        WHERE g.state = 'ready' OR NOT g.held AND g.run_at < m.now + interval '3 seconds'
-        UNION
-        SELECT 'release' FROM ended AS e
-        WHERE e.watched
-          AND EXISTS (SELECT 1 FROM {schema}.job AS h WHERE h.watched AND h.schedule_id = e.schedule_id AND h.held)
-        UNION ALL SELECT 'after' WHERE EXISTS (SELECT FROM noted)
-    ) AS w
-)
-SELECT a.id FROM accepted AS a, (SELECT count(*) FROM woken) AS w
-
--- name: written
--- Which of these outcomes are there already, word for word: their write was done, and only its reply was lost.
-SELECT DISTINCT o.id
-FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (id bigint, outcome text, started_at timestamptz, finished_at timestamptz)
-JOIN {schema}.attempt AS a
-  ON a.job_id = o.id AND a.outcome = o.outcome AND a.started_at IS NOT DISTINCT FROM o.started_at
- AND (o.finished_at IS NULL OR a.finished_at = o.finished_at)
 
 -- name: strays
 -- Jobs that are this worker's without its knowledge, locked: the reply to its claim was lost. With whether gates let them
@@ -408,7 +364,7 @@ again AS (
     SET state = 'ready', attempt = j.attempt - 1,
         lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, granted = NULL
     FROM stray AS s
-    WHERE j.id = s.id AND j.lease = s.lease AND j.state = 'running'
+    WHERE j.id = s.id AND j.lease = s.lease
     RETURNING j.*
 ),
 attempts AS (
@@ -423,16 +379,16 @@ arrived AS (
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, w.wake)
-    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM again) AS w
+    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'again ' ELSE 'gated ' END || queue AS wake FROM again) AS w
 )
 SELECT a.id FROM again AS a, (SELECT count(*) FROM woken) AS w
 
 -- name: orphans
 -- Jobs of workers that are gone, locked; with whether gates let them run, whether a person is to look at them, and whether
--- they ran apart, in a process of their own: then it was not they who took the worker down; nor when that was cut off.
+-- they ran apart, in a process of their own: then it was not they who took the worker down; nor was it those that had not begun, where that is known.
 SELECT j.id, j.lease, j.lane IS NOT NULL AS gated,
        (SELECT t.options ->> 'on_crash' = 'hold' FROM {schema}.task AS t WHERE t.name = j.task) IS TRUE AS review,
-       j.crashes > 0 AND p.isolates IS TRUE AS apart, p.cut_off IS TRUE AS cut_off
+       j.crashes > 0 AND p.isolates IS TRUE AS apart, (p.begun IS NOT NULL AND j.id <> ALL(p.begun)) IS TRUE AS spared
 FROM {schema}.job AS j
 LEFT JOIN {schema}.process AS p ON p.id = j.worker_id
 WHERE j.state = 'running'
@@ -512,7 +468,7 @@ told AS (
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, w.wake)
-    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake FROM again WHERE state = 'ready') AS w
+    FROM (SELECT DISTINCT CASE WHEN lane IS NULL THEN 'again ' ELSE 'gated ' END || queue AS wake FROM again WHERE state = 'ready') AS w
     UNION ALL SELECT pg_notify({channel}, 'release') WHERE EXISTS (SELECT 1 FROM ended WHERE watched)
     UNION ALL SELECT pg_notify({channel}, 'after') WHERE EXISTS (SELECT FROM noted)
 )

@@ -45,7 +45,7 @@ Row = TypeVar("Row")
 
 
 @contextmanager
-def reading(session: Session) -> Iterator[None]:
+def reading(session: Session, timeout: str = READ_TIMEOUT) -> Iterator[None]:
     """One consistent look that cannot write and that ends in time.
 
     Raises DatabaseUnreachable when the connection is lost, PqclockError when a statement takes too long.
@@ -54,11 +54,11 @@ def reading(session: Session) -> Iterator[None]:
     try:
         with session.transaction():
             session.run("listings.begin")
-            session.run("listings.limit_time", timeout=READ_TIMEOUT)
+            session.run("listings.limit_time", timeout=timeout)
             yield
     except psycopg.errors.QueryCanceled as error:
         raise PqclockError(
-            f"the listing took longer than {READ_TIMEOUT} and was given up: narrow it with filters or a smaller limit"
+            f"the listing took longer than {timeout} and was given up: narrow it with filters or a smaller limit"
         ) from error
     except psycopg.OperationalError as error:
         raise unreachable(where, error) from error

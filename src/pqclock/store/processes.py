@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pqclock.store.database import Session
@@ -52,14 +53,15 @@ def leave(session: Session, process_id: int) -> None:
     session.run("processes.leave", id=process_id)
 
 
-def bury(session: Session, token: str, *, cut_off: bool = False) -> list[int]:
+def bury(session: Session, token: str, *, begun: Sequence[int] | None = None) -> list[int]:
     """Declare a process dead that its parent saw die, and have its jobs rescued at once; gives the ids.
 
-    With `cut_off` it was a stop that ended it, and its jobs go back at no cost.
+    `begun` are the jobs that ran then, where that is known: all others that it had claimed go back at no cost.
 
     Host and process id would not do: two containers may have the same ones.
     """
-    return [process_id for _, process_id in session.run("processes.bury", token=token, cut_off=cut_off)]
+    known = None if begun is None else list(begun)
+    return [process_id for _, process_id in session.run("processes.bury", token=token, begun=known)]
 
 
 def sweep(session: Session, silence: timedelta, now: datetime | None = None) -> int:

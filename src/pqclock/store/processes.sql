@@ -15,10 +15,10 @@ RETURNING m.now
 DELETE FROM {schema}.process WHERE id = %(id)s
 
 -- name: bury
--- Declare dead what a supervisor saw die, or has cut off; its jobs are rescued at the clock's next look, which this brings
+-- Declare dead what a supervisor saw die, or has cut off, with the jobs that may have had to do with it; its jobs are rescued at the clock's next look, which this brings
 -- about.
 WITH buried AS (
-    UPDATE {schema}.process SET beat_at = 'epoch', cut_off = %(cut_off)s
+    UPDATE {schema}.process SET beat_at = 'epoch', begun = %(begun)s::bigint[]
     WHERE token = %(token)s AND beat_at > 'epoch'
     RETURNING id
 )

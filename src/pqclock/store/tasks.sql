@@ -44,7 +44,7 @@ arrived AS (
 ),
 woken AS MATERIALIZED (
     SELECT pg_notify({channel}, w.wake) FROM (
-        SELECT DISTINCT CASE WHEN lane IS NULL THEN 'ready ' ELSE 'gated ' END || queue AS wake
+        SELECT DISTINCT CASE WHEN lane IS NULL THEN 'again ' ELSE 'gated ' END || queue AS wake
         FROM settled WHERE state = 'ready'
     ) AS w
 )

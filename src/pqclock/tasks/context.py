@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pqclock.errors import ArgumentError, LeaseLost
 from pqclock.tasks.checkpoints import Checkpoint
@@ -20,32 +19,40 @@ if TYPE_CHECKING:
 log = logging.getLogger("pqclock.job")
 
 
+class Teller(Protocol):
+    """Whoever is told how far a run has come."""
+
+    @property
+    def connections(self) -> Connections:
+        """Those of its app."""
+
+    def progress(self, done: int | None, total: int | None) -> None:
+        """It has come so far."""
+
+    def step(self, point: Checkpoint, conn: Any) -> tuple[str, dict[str, Any], Any]:
+        """The statement that writes a checkpoint in the handler's own transaction, with its parameters and where."""
+
+
 class Dialogue:
     """What is said between a run and those outside: it is cancelled, or wanted back; it has come so far.
 
     `heard` says whether the handler has asked and was told that it is cancelled.
     """
 
-    def __init__(self) -> None:
-        self._cancelled = threading.Event()
-        self.heard = False
-        self.wanted_back = False
-        # Passes on what is said to a handler in another process.
-        self.elsewhere: Callable[[str], None] | None = None
-        self.on_progress: Callable[[int | None, int | None], None] | None = None
-        self.step: Callable[[Checkpoint, Any], tuple[str, dict[str, Any], Any]] | None = None
-        self.connections: Connections | None = None
-        # The testing kit runs it, on the thread of whoever asked for it.
-        self.in_test = False
-
-    @property
-    def cancelled(self) -> bool:
-        """True once what this run comes to counts no more, or is not wished any more."""
-        return self._cancelled.is_set()
+    # One is made for every job: what is as it is for most of them costs nothing.
+    cancelled = False
+    """True once what this run comes to counts no more, or is not wished any more."""
+    heard = False
+    wanted_back = False
+    # Passes on what is said to a handler in another process.
+    elsewhere: Callable[[str], None] | None = None
+    teller: Teller | None = None
+    # The testing kit runs it, on the thread of whoever asked for it.
+    in_test = False
 
     def cancel(self) -> None:
         """Tell the handler that it may end."""
-        self._cancelled.set()
+        self.cancelled = True
         if self.elsewhere is not None:
             self.elsewhere("cancel")
 
@@ -102,8 +109,8 @@ class CurrentJob:
 
     def progress(self, done: int | None = None, total: int | None = None) -> None:
         """Tell how far it has come, for listings; written every few seconds at most."""
-        if self._dialogue.on_progress is not None:
-            self._dialogue.on_progress(done, total)
+        if self._dialogue.teller is not None:
+            self._dialogue.teller.progress(done, total)
 
     def checkpoint(self, cursor: Any, done: int | None = None, total: int | None = None, *, conn: Any) -> None:
         """Write a checkpoint in the transaction of `conn`, together with the work that it stands for: neither is
@@ -112,25 +119,28 @@ class CurrentJob:
         `conn` is whatever an enqueue takes. Raises LeaseLost when the job is not this worker's any more.
         """
         statement, params, conn = self._step(Checkpoint(cursor, done, total), conn)
-        assert self._dialogue.connections is not None
-        self._check_lease(self._dialogue.connections.run(statement, params, conn))
+        self._check_lease(self._connections.run(statement, params, conn))
 
     async def checkpoint_async(
         self, cursor: Any, done: int | None = None, total: int | None = None, *, conn: Any
     ) -> None:
         """The same, on an event loop."""
         statement, params, conn = self._step(Checkpoint(cursor, done, total), conn)
-        assert self._dialogue.connections is not None
-        self._check_lease(await self._dialogue.connections.run_async(statement, params, conn))
+        self._check_lease(await self._connections.run_async(statement, params, conn))
+
+    @property
+    def _connections(self) -> Connections:
+        assert self._dialogue.teller is not None
+        return self._dialogue.teller.connections
 
     def _step(self, point: Checkpoint, conn: Any) -> tuple[str, dict[str, Any], Any]:
-        if self._dialogue.step is None:
+        if self._dialogue.teller is None:
             raise LeaseLost(f"job {self.id} does not run on a worker: there is no checkpoint to write")
         if conn is None:
             raise ArgumentError(
                 "checkpoint(conn=None) has no transaction: pass its connection, or yield Checkpoint(...)"
             )
-        return self._dialogue.step(point, conn)
+        return self._dialogue.teller.step(point, conn)
 
     def _check_lease(self, rows: Sequence[object]) -> None:
         if not rows:
@@ -144,12 +154,20 @@ class CurrentJob:
         log.log(level, f"job %s (%s): {message}", self.id, self.task, *args, extra=fields)
 
 
-running: ContextVar[CurrentJob] = ContextVar("pqclock_current_job")
+class Running(Protocol):
+    """A run, which tells of its job when it is asked: few handlers ask."""
+
+    @property
+    def known(self) -> CurrentJob:
+        """What the handler may know of it."""
+
+
+running: ContextVar[Running] = ContextVar("pqclock_current_job")
 
 
 def current_job() -> CurrentJob:
     """The job that runs here. Raises LookupError outside of a handler."""
     try:
-        return running.get()
+        return running.get().known
     except LookupError:
         raise LookupError("current_job() was called outside of a running job: call it in a task's handler") from None

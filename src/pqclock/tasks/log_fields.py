@@ -20,7 +20,8 @@ class JobFields(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Every record passes."""
-        job = running.get(None)
+        run = running.get(None)
+        job = None if run is None else run.known
         if job is not None or self._always:
             for name, attribute in (("job_id", "id"), ("task", "task"), ("attempt", "attempt")):
                 if not hasattr(record, name):

@@ -74,6 +74,7 @@ class Task(Generic[P, R]):
         self.takes_cursor = self.is_iteration and "cursor" in self.signature.parameters
         if self.takes_cursor:
             self.signature = _without_cursor(self.signature)
+        self._required, self._named = _keywords(self.signature)
         self.entrance = entrance_options(f"task {name!r}", self.signature, **(entrance or {}))
         self.argument_defaults = argument_defaults(self.signature)
         self._plain = self.using()
@@ -114,6 +115,8 @@ class Task(Generic[P, R]):
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The JSON text of a call's arguments, by name; raises TypeError or ArgumentError for what does not fit."""
+        if not args and self._required is not None and self._required <= kwargs.keys() <= self._named:
+            return check_object(kwargs, f"task {self.name!r}: args")
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -136,6 +139,14 @@ class Task(Generic[P, R]):
             "options": self.entrance | ({"on_crash": "hold"} if self.options.on_crash == "hold" else {}),
             "arg_defaults": self.argument_defaults,
         }
+
+
+def _keywords(signature: inspect.Signature) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """The names that a call by keywords alone has to have, and those that it may have; None where it takes others."""
+    parameters = signature.parameters.values()
+    if any(p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
+        return None, frozenset()
+    return frozenset(p.name for p in parameters if p.default is p.empty), frozenset(signature.parameters)
 
 
 def _of_batch(name: str, signature: inspect.Signature, is_iteration: bool) -> inspect.Signature:

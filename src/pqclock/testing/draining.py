@@ -16,7 +16,7 @@ from pqclock import __version__
 from pqclock.errors import PqclockError
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import Pool, parse_pools
-from pqclock.store import after, jobs, processes, running, schedules, tasks
+from pqclock.store import after, finishing, jobs, processes, running, schedules, tasks
 from pqclock.store.claiming import claim_gated
 from pqclock.store.database import Session
 from pqclock.store.jobs import ClaimedJob
@@ -83,7 +83,7 @@ def _run(session: Session, app: App, claimed: list[ClaimedJob], worker_id: int, 
         running.save(session, [(job.id, job.lease, checkpoint)])
 
     ends = Runner(app, claimed, clock, save).run()
-    jobs.finish(session, [outcome for outcome, _ in ends], worker_id, now)
+    finishing.finish(session, [outcome for outcome, _ in ends], worker_id, now)
     return [_ran(session, job, outcome, error) for job, (outcome, error) in zip(claimed, ends, strict=True)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from pqclock import loop
 from pqclock.errors import UnknownTask
@@ -87,7 +86,7 @@ class Inline:
 
 
 def _further(job: ClaimedJob, outcome: Outcome) -> ClaimedJob:
-    return replace(job, checkpoint=json.loads(outcome.checkpoint)) if outcome.checkpoint else job
+    return job._replace(checkpoint=json.loads(outcome.checkpoint)) if outcome.checkpoint else job
 
 
 @contextmanager

@@ -77,4 +77,5 @@ class Batches:
         waiting = list(self._filling.values())
         self._filling.clear()
         for filling in waiting:
-            filling.seat.leave()
+            if filling.seat.leave():
+                filling.seat.pool.next()

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -281,7 +280,7 @@ def reconsidered(outcome: Outcome, crashes: int) -> Outcome:
     else knows, may have begun to count anew."""
     if crashes + 1 >= CRASH_LIMIT:
         return outcome
-    return replace(outcome, state="ready", charged=False, error=(outcome.error or "").removesuffix(LAST))
+    return outcome._replace(state="ready", charged=False, error=(outcome.error or "").removesuffix(LAST))
 
 
 def is_suspect(job: ClaimedJob) -> bool:

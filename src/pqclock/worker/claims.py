@@ -17,7 +17,9 @@ from pqclock.worker.recycling import Limits
 
 log = logging.getLogger("pqclock.worker")
 
-CLAIM_LIMIT = 200
+CLAIM_LIMIT = 1_000
+# Their gates are locked for as long as a claim takes.
+GATED_LIMIT = 250
 # A claim costs about the same for one as for ten.
 GATHER = 0.003
 
@@ -48,13 +50,14 @@ class Claims:
     def look_everywhere(self) -> None:
         """It is time to look, whatever was heard."""
         for pool in self._pools:
-            pool.hungry = pool.at_gates = True
+            pool.hungry = pool.at_gates = pool.beneath = True
 
     def hear(self, kind: str, queue: str) -> None:
-        """A notification: jobs of a queue became `ready`, or may get through their gates (`gated`)."""
+        """A notification: jobs of a queue became `ready`, `again` at their old places, or may get through gates (`gated`)."""
         for pool in self._pools:
             if pool.works(queue):
-                pool.hungry = pool.hungry or kind == "ready"
+                pool.hungry = pool.hungry or kind in ("ready", "again")
+                pool.beneath = pool.beneath or kind == "again"
                 pool.at_gates = pool.at_gates or kind == "gated"
 
     def hopeful(self) -> bool:
@@ -69,24 +72,29 @@ class Claims:
 
     def claim(self, session: Session, worker_id: int, pool: WorkingPool) -> list[ClaimedJob]:
         """The jobs that this pool has room for. What passes gates goes before, and leaves half of the room where both wait."""
-        limit = self._left(min(pool.free, CLAIM_LIMIT))
-        if limit <= 0:
-            return []
         gated: list[ClaimedJob] = []
         free: list[ClaimedJob] = []
         cut = False
+        full: bool | None = None
         now = time.monotonic()
         hungry = pool.look_for_free(now)
-        if pool.look_at_gates(now):
+        room = self._left(min(pool.room, CLAIM_LIMIT))
+        if pool.look_at_gates(now) and room > 0:
+            limit = min(room, GATED_LIMIT)
             gated, cut = self._gated(session, worker_id, pool, self._tasks, limit)
-        room = limit - len(gated)
+            full = len(gated) == limit
         # What was cut was cut for the sake of free jobs.
+        room -= len(gated)
         if (hungry or cut) and room > 0:
             free = self._free(session, worker_id, pool, self._tasks, room)
             pool.hungry = len(free) == room
+            full = full or pool.hungry
             if pool.hungry:
                 pool.gathers_until = time.monotonic() + GATHER
             room -= len(free)
+        if full is not None:
+            pool.measure(time.monotonic(), full=full)
+        room = min(room, pool.free - len(gated) - len(free))
         if cut and room > 0:
             # They could not be taken, or not so many: others have them.
             more, _ = self._gated(session, worker_id, pool, self._tasks, room, alone=True)
@@ -123,8 +131,9 @@ class Claims:
         odd = None if alone else pool.odd
         try:
             found = claim_gated(
-                session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62), odd=odd
-            )
+                session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62), odd=odd,
+                fused_room=pool.fused_room,
+            )  # fmt: skip
         except CONNECTION_LOST:
             raise
         except DatabaseError as error:
@@ -143,9 +152,12 @@ class Claims:
         self, session: Session, worker_id: int, pool: WorkingPool, tasks: Sequence[str], room: int
     ) -> list[ClaimedJob]:
         sent = time.monotonic()
+        low = 0 if pool.beneath else pool.low_water
         claimed = jobs.claim(
-            session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62)
+            session, pool.spec, tasks, room, worker_id=worker_id, lease=secrets.randbits(62), low=low
         )  # fmt: skip
+        # What is beneath may be more than was asked for.
+        pool.beneath = pool.beneath and len(claimed) == room and any(j.ready_seq <= pool.low_water for j in claimed)
         if claimed:
             # The statement reads the time at its begin, and a claim may take long.
             self._clock.read(claimed[0].claimed_at, sent, sent)

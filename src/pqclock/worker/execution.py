@@ -19,15 +19,11 @@ from pqclock.worker.run import GiveBack, Hopeless, Run
 
 def run_here(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseException | None]:
     """Run a synchronous handler to its end, on this thread; gives what it came to, and what it raised."""
-    token = running.set(run.known)
-    value = None
+    token = running.set(run)
     try:
         run.enter()
         try:
-            with ExitStack() as stack:
-                for surrounding in around:
-                    stack.enter_context(_sync(surrounding(run.known), surrounding))
-                value = _called(run)
+            value = _called_inside(run, around) if around else _called(run)
         finally:
             run.leave()
         _check_that_it_stays(run)
@@ -39,17 +35,22 @@ def run_here(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseExce
         running.reset(token)
 
 
+def _called_inside(run: Run, around: Sequence[Surrounding]) -> object:
+    # What surrounds it may swallow what it raises.
+    with ExitStack() as stack:
+        for surrounding in around:
+            stack.enter_context(_sync(surrounding(run.known), surrounding))
+        return _called(run)
+    return None
+
+
 async def run_async(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, BaseException | None]:
     """Run an asynchronous handler to its end, in this coroutine."""
-    running.set(run.known)
-    value = None
+    running.set(run)
     try:
         run.enter()
         try:
-            async with AsyncExitStack() as stack:
-                for surrounding in around:
-                    await _entered(stack, surrounding(run.known))
-                value = await _called_async(run)
+            value = await (_called_inside_async(run, around) if around else _called_async(run))
         finally:
             run.leave()
         _check_that_it_stays(run)
@@ -58,6 +59,17 @@ async def run_async(run: Run, around: Sequence[Surrounding]) -> tuple[Outcome, B
         meant = run.meant(error)
         return outcomes.failed(run, meant), meant
 
+
+async def _called_inside_async(run: Run, around: Sequence[Surrounding]) -> object:
+    async with AsyncExitStack() as stack:
+        for surrounding in around:
+            await _entered(stack, surrounding(run.known))
+        return await _called_async(run)
+    return None
+
+
+# The database, and whoever else makes these texts, writes nothing before and nothing after the value.
+_decode = json.JSONDecoder().raw_decode
 
 Ends = list[tuple[Outcome, BaseException | None]]
 
@@ -188,13 +200,13 @@ async def _driven_async(run: Run, steps: AsyncGenerator[Any, Any]) -> None:
 def _arguments(run: Run) -> dict[str, Any]:
     """The arguments of the call; SQL may have enqueued numbers and depths that Python does not read."""
     try:
-        arguments: dict[str, Any] = json.loads(run.job.args)
+        arguments: dict[str, Any] = _decode(run.job.args)[0]
     except (ValueError, RecursionError) as error:
         raise Hopeless(
             type(error).__name__,
             f"its arguments cannot be read: {error}: pass large numbers as texts, and flatter data",
         ) from None
-    if run.task.takes_cursor and run.known.cursor is not None:
+    if run.task.takes_cursor and run.job.checkpoint is not None and run.known.cursor is not None:
         arguments["cursor"] = run.known.cursor
     return arguments
 
@@ -216,7 +228,7 @@ def _check_that_it_stays(run: Run) -> None:
 
 def _check_that_it_ran(run: Run, value: object) -> None:
     """A coroutine as the result means that the body of the function has not begun."""
-    if not (inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)):
+    if value is None or not (inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)):
         return
     kind = type(value).__name__
     if inspect.iscoroutine(value) or inspect.isgenerator(value):

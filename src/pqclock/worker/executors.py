@@ -25,11 +25,14 @@ class EventLoop:
     def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine; it must not raise."""
         try:
-            loop = self._started()
+            loop = self._loop or self._started()
         except Exception:
             coroutine.close()
             raise
-        loop.call_soon_threadsafe(self._spawn, coroutine)
+        if asyncio._get_running_loop() is loop:
+            self._spawn(coroutine)
+        else:
+            loop.call_soon_threadsafe(self._spawn, coroutine)
 
     def cancel_all(self) -> None:
         """Cancel every coroutine that runs."""

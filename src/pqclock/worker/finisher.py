@@ -12,7 +12,7 @@ from enum import Enum
 
 from pqclock.loop import DatabaseClock, backoff
 from pqclock.rules.job import Outcome
-from pqclock.store import jobs, running
+from pqclock.store import finishing, running
 from pqclock.store.database import CONNECTION_LOST, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.worker.children import reconsidered
@@ -20,11 +20,12 @@ from pqclock.worker.held import Held
 
 log = logging.getLogger("pqclock.worker")
 
-BATCH = 500
+BATCH = 2_000
 RETRY_LIMIT = 5.0
 # The start of a job that runs longer than this is written while it runs; for the others the end says it all.
 NOTE_START_AFTER = 0.2
 LOOK_EVERY = 0.25
+NOTE_EVERY = 0.05
 # An outcome that is refused even without its texts is tried again after so long, and holds up no other meanwhile.
 ASIDE_FOR = 30.0
 # The server's state is to blame, not the outcome: it is read-only, a table or a right is missing, the disk is full.
@@ -64,6 +65,7 @@ class Finisher:
         self._batch: list[Outcome] = []
         self._aside: list[Outcome] = []
         self._aside_until = 0.0
+        self._next_note = 0.0
         # The last write failed: perhaps it was done all the same, and only the reply is missing.
         self._in_doubt = False
         self._closing = False
@@ -144,7 +146,7 @@ class Finisher:
             return
         try:
             self._reconsider()
-            accepted = jobs.finish(self._opened(), self._batch, self.worker_id)
+            accepted = finishing.finish(self._opened(), self._batch, self.worker_id)
         except Exception as error:
             if _must_wait(error):
                 raise
@@ -156,6 +158,8 @@ class Finisher:
         self._in_doubt = False
 
     def _reconsider(self) -> None:
+        if not any(o.crashed for o in self._batch):
+            return
         last = [(o.job_id, o.lease) for o in self._batch if o.crashed and o.state == "failed"]
         if last:
             counted = running.crashes(self._opened(), last)
@@ -168,7 +172,7 @@ class Finisher:
         """Write an outcome that may have spoilt its batch: as it is, else without its texts, else later."""
         for form in (outcome, _bare(outcome)):
             try:
-                accepted = jobs.finish(self._opened(), [form], self.worker_id)
+                accepted = finishing.finish(self._opened(), [form], self.worker_id)
             except Exception as error:
                 if _must_wait(error):
                     raise
@@ -182,13 +186,18 @@ class Finisher:
 
     def _settle(self, outcomes: Sequence[Outcome], accepted: set[int]) -> None:
         """Let go of outcomes that the database has seen, whether it took them or not."""
-        refused = [outcome for outcome in outcomes if outcome.job_id not in accepted]
-        written = jobs.written(self._opened(), refused) if refused and self._in_doubt else set()
+        refused: list[Outcome] = []
+        if len(accepted) < len(outcomes):
+            refused = [outcome for outcome in outcomes if outcome.job_id not in accepted]
+        written = finishing.written(self._opened(), refused) if refused and self._in_doubt else set()
         for outcome in refused:
             if outcome.job_id not in written:
                 _report_lost(outcome)
-        settled = {(outcome.job_id, outcome.lease) for outcome in outcomes}
-        self._batch = [o for o in self._batch if (o.job_id, o.lease) not in settled]
+        if len(outcomes) == len(self._batch):
+            self._batch = []
+        else:
+            settled = {(outcome.job_id, outcome.lease) for outcome in outcomes}
+            self._batch = [o for o in self._batch if (o.job_id, o.lease) not in settled]
         self._held.settle(outcomes)
         self._warn_of_cools([outcome for outcome in outcomes if outcome.cools and outcome.job_id in accepted])
 
@@ -209,6 +218,10 @@ class Finisher:
                 )  # fmt: skip
 
     def _note_starts(self) -> None:
+        # To look through all that runs costs as much as to write what ended.
+        if time.monotonic() < self._next_note:
+            return
+        self._next_note = time.monotonic() + NOTE_EVERY
         late = [(holding, holding.began) for holding in self._held.unnoted(NOTE_START_AFTER)]
         starts = [(h.job.id, h.job.lease, self._clock.at(began)) for h, began in late if began is not None]
         if starts:

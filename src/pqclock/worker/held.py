@@ -5,23 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 
+from pqclock.marks import Marks
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.context import Dialogue
 from pqclock.worker.run import Run
 
 
-@dataclass(slots=True)
-class Holding:
-    """A claimed job, with the monotonic time at which its handler began, if it has."""
+class Holding(Dialogue):
+    """A claimed job, with the monotonic time at which its handler began, if it has; and what is said to that."""
 
-    job: ClaimedJob
     began: float | None = None
-    noted: bool = False
-    dialogue: Dialogue = field(default_factory=Dialogue)
+    noted = False
     run: Run | None = None
+    # The place of its mark, while its handler runs.
+    mark: int | None = None
+
+    def __init__(self, job: ClaimedJob) -> None:
+        self.job = job
 
 
 class Held:
@@ -30,7 +32,8 @@ class Held:
     A job is held until its handler has ended, and known until its outcome is written as well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks | None = None) -> None:
+        self._marks = marks
         self._lock = threading.Lock()
         self._holdings: dict[int, Holding] = {}
         self._known: set[tuple[int, int]] = set()
@@ -45,22 +48,40 @@ class Held:
         with self._lock:
             return any(holding.began is None for holding in self._holdings.values())
 
-    def add(self, job: ClaimedJob) -> None:
-        """Take a job in that was just claimed."""
+    def add(self, jobs: Iterable[ClaimedJob]) -> None:
+        """Take jobs in that were just claimed."""
         with self._lock:
-            before = self._holdings.get(job.id)
-            if before is not None:
-                self._known.discard((before.job.id, before.job.lease))
-            self._holdings[job.id] = Holding(job)
-            self._known.add((job.id, job.lease))
+            for job in jobs:
+                before = self._holdings.get(job.id)
+                if before is not None:
+                    self._known.discard((before.job.id, before.job.lease))
+                    self._unmark(before)
+                self._holdings[job.id] = Holding(job)
+                self._known.add((job.id, job.lease))
+
+    def _unmark(self, holding: Holding) -> None:
+        if holding.mark is not None and self._marks is not None:
+            self._marks.end(holding.mark)
+            holding.mark = None
+
+    def withdraw(self, jobs: Iterable[ClaimedJob]) -> list[Holding]:
+        """Let go of those of these jobs that have not begun, and never will; gives them."""
+        with self._lock:
+            found = [self._holdings.get(job.id) for job in jobs]
+            waiting = [holding for holding in found if holding is not None and holding.began is None]
+            for holding in waiting:
+                del self._holdings[holding.job.id]
+            return waiting
 
     def begin(self, job: ClaimedJob) -> Holding | None:
         """Mark the handler as begun; None when the job was given back or cancelled instead."""
         with self._lock:
             holding = self._holdings.get(job.id)
-            if self._closed or holding is None or holding.job.lease != job.lease or holding.dialogue.cancelled:
+            if self._closed or holding is None or holding.job.lease != job.lease or holding.cancelled:
                 return None
             holding.began = time.monotonic()
+            if self._marks is not None:
+                holding.mark = self._marks.begin(job.id)
             return holding
 
     def cancel(self, job_id: int) -> Holding | None:
@@ -70,9 +91,9 @@ class Held:
         """
         with self._lock:
             holding = self._holdings.get(job_id)
-            if holding is None or holding.dialogue.cancelled:
+            if holding is None or holding.cancelled:
                 return None
-            holding.dialogue.cancel()
+            holding.cancel()
             if holding.began is None:
                 del self._holdings[job_id]
             return holding
@@ -82,7 +103,7 @@ class Held:
         with self._lock:
             for job_id, holding in self._holdings.items():
                 if job_ids is None or job_id in job_ids:
-                    holding.dialogue.want_back()
+                    holding.want_back()
 
     def interruptible(self) -> list[int]:
         """The jobs that have begun and pass checkpoints."""
@@ -96,12 +117,16 @@ class Held:
             if holding is None or holding.job.lease != job.lease:
                 return False
             del self._holdings[job.id]
+            self._unmark(holding)
+            # They know each other: what nobody else knows is to be gone at once, and not when somebody looks for it.
+            holding.run = holding.teller = None
             return True
 
     def settle(self, outcomes: Iterable[Outcome]) -> None:
         """Forget jobs: what they came to is written."""
         with self._lock:
-            self._known.difference_update((outcome.job_id, outcome.lease) for outcome in outcomes)
+            for outcome in outcomes:
+                self._known.discard((outcome.job_id, outcome.lease))
 
     def known(self) -> list[tuple[int, int]]:
         """(id, lease) of every job that is held, or whose outcome is still to be written."""

@@ -26,19 +26,34 @@ WRITE_OFF_AFTER = 10.0
 KILL_AFTER = 2.0
 
 
+_UNKEPT = tuple(Outcome(0, 0, "succeeded", "succeeded", kept=False))[2:]
+
+
 def succeeded(run: Run, value: object) -> Outcome:
     """The handler returned: it is done, or it ended early because it was told that it is cancelled."""
     if run.dialogue.cancelled and run.dialogue.heard:
         return _ended(run, "cancelled", "cancelled")
+    if value is None:
+        return _done(run)
     result, error = None, None
-    if value is not None:
-        try:
-            result = check_value(value, f"the result of task {run.job.task!r}")
-        except Exception as refusal:
-            # Not only a refusal of ours: to look at the value runs code of its own, and other threads may change it.
-            reason = str(refusal) if isinstance(refusal, ArgumentError) else one_line(refusal)
-            error = storable_text(f"succeeded, but the result is not kept: {reason}", ERROR_LIMIT)
+    try:
+        result = check_value(value, f"the result of task {run.job.task!r}")
+    except Exception as refusal:
+        # Not only a refusal of ours: to look at the value runs code of its own, and other threads may change it.
+        reason = str(refusal) if isinstance(refusal, ArgumentError) else one_line(refusal)
+        error = storable_text(f"succeeded, but the result is not kept: {reason}", ERROR_LIMIT)
     return _ended(run, "succeeded", "succeeded", result=result, error=error)
+
+
+def _done(run: Run) -> Outcome:
+    """As `_ended` would have it; most jobs end like this."""
+    job, kept = run.job, run.history == "all"
+    if not kept and not job.gated and not run.has_moved:
+        return Outcome._make((job.id, job.lease, *_UNKEPT))
+    return Outcome(
+        job.id, job.lease, "succeeded", "succeeded", started_at=run.started_at, finished_at=run.now(),
+        gated=job.gated, checkpoint=run.checkpoint(), kept=kept,
+    )  # fmt: skip
 
 
 def failed(run: Run, error: BaseException) -> Outcome:
@@ -88,9 +103,10 @@ def tell_of_written_off(run: Run, *, killed: bool) -> None:
 
 
 def _ended(run: Run, state: str, outcome: str, **more: Any) -> Outcome:
-    kept = run.history == "all" or (run.history == "failures" and state not in ("succeeded", "ready"))
+    history, job = run.history, run.job
+    kept = history == "all" or (history == "failures" and state not in ("succeeded", "ready"))
     return Outcome(
-        run.job.id, run.job.lease, state, outcome, started_at=run.started_at, finished_at=run.now(), gated=run.job.gated,
+        job.id, job.lease, state, outcome, started_at=run.started_at, finished_at=run.now(), gated=job.gated,
         checkpoint=run.checkpoint(), kept=kept, **more,
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
 from datetime import datetime
 from typing import IO, Any
 
@@ -31,7 +30,7 @@ def receive(pipe: IO[bytes]) -> dict[str, Any] | None:
 
 def job_message(job: ClaimedJob) -> dict[str, Any]:
     """A claimed job as JSON values."""
-    return _texts(asdict(job), _JOB_INSTANTS)
+    return _texts(job._asdict(), _JOB_INSTANTS)
 
 
 def read_job(message: dict[str, Any]) -> ClaimedJob:
@@ -41,7 +40,7 @@ def read_job(message: dict[str, Any]) -> ClaimedJob:
 
 def outcome_message(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON values."""
-    return _texts({field.name: getattr(outcome, field.name) for field in fields(Outcome)}, _OUTCOME_INSTANTS)
+    return _texts(outcome._asdict(), _OUTCOME_INSTANTS)
 
 
 def read_outcome(message: dict[str, Any]) -> Outcome:

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pqclock.loop import DatabaseClock
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.checkpoints import Checkpoint, Reached
+from pqclock.tasks.connections import Connections
 from pqclock.tasks.context import CurrentJob, Dialogue
 from pqclock.tasks.signals import Cancelled, Interruption
 from pqclock.tasks.task import Task
@@ -53,31 +55,51 @@ class Run:
         self.job = job
         self.dialogue = dialogue
         self.began = began
-        self.started_at = clock.at(began)
-        self.reached = Reached.parse(job.checkpoint)
-        self.interruption: type[Interruption] | None = None
-        # Its process told of a cursor that it had not reached before: crashes before that do not count.
-        self.came_further = False
-        # What its process told last, as it is stored.
-        self.told: str | None = None
-        # It was to go back at a checkpoint; whoever swallows what is raised there does not change that.
-        self.goes_back = False
         self._clock = clock
         self._save = save
-        self._spent_before = self.reached.spent
         self._saved_at = began
-        self._moved = False
         self._lock = threading.Lock()
-        self._thread: int | None = None
-        self._say: Callable[[dict[str, Any]], None] | None = None
-        self.kill: Callable[[], None] | None = None
-        self._coroutine: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        # Its checkpoints are written in its own transactions: nobody else knows which of them are committed.
-        self._writes_itself = False
-        dialogue.on_progress = self._progress
-        dialogue.step = self._step
-        dialogue.connections = task.app.connections
-        self.known = self._known()
+        if job.checkpoint is not None:
+            self.reached = Reached.parse(job.checkpoint)
+        dialogue.teller = self
+
+    # One is made for every job: what is as it is for most of them costs nothing.
+    reached = Reached()
+    interruption: type[Interruption] | None = None
+    # Its process told of a cursor that it had not reached before: crashes before that do not count.
+    came_further = False
+    # What its process told last, as it is stored.
+    told: str | None = None
+    # It was to go back at a checkpoint; whoever swallows what is raised there does not change that.
+    goes_back = False
+    kill: Callable[[], None] | None = None
+    _moved = False
+    # Its checkpoints are written in its own transactions: nobody else knows which of them are committed.
+    _writes_itself = False
+    _thread: int | None = None
+    _say: Callable[[dict[str, Any]], None] | None = None
+    _coroutine: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+
+    @cached_property
+    def known(self) -> CurrentJob:
+        """What the handler may know of its job."""
+        job = self.job
+        # With the cursor that it began with.
+        cursor = Reached.parse(job.checkpoint).value()
+        return CurrentJob(
+            job.id, job.task, job.queue, job.attempt, job.max_attempts, job.run_at, job.claimed_at, job.tick,
+            job.schedule_key, tuple(job.labels), job.lease, cursor, job.args, self.dialogue,
+        )  # fmt: skip
+
+    @property
+    def connections(self) -> Connections:
+        """Those of its app."""
+        return self.task.app.connections
+
+    @property
+    def started_at(self) -> datetime:
+        """When its handler began, by the database's clock."""
+        return self._clock.at(self.began)
 
     def now(self) -> datetime:
         """The database's time, as far as it is known here."""
@@ -86,13 +108,19 @@ class Run:
     @property
     def timeout(self) -> float | None:
         """After so many seconds it is interrupted; None for never."""
-        own = (self.job.run_options or {}).get("timeout")
+        own = None if self.job.run_options is None else self.job.run_options.get("timeout")
         return float(own) if own is not None else self.task.options.timeout
 
     @property
     def history(self) -> str:
         """Which ends of it are kept: all, failures or none."""
-        return str((self.job.run_options or {}).get("history") or self.task.options.history or "all")
+        own = None if self.job.run_options is None else self.job.run_options.get("history")
+        return str(own or self.task.options.history or "all")
+
+    @property
+    def has_moved(self) -> bool:
+        """True once the handler has told how far it has come."""
+        return self._moved
 
     def checkpoint(self) -> str | None:
         """How far it has come, to be written with its outcome; None where it has not moved."""
@@ -100,9 +128,8 @@ class Run:
 
     def enter(self) -> None:
         """The handler begins, on this thread or as the coroutine that calls; what came too early interrupts it now."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+        loop = asyncio._get_running_loop()
+        if loop is None:
             with self._lock:
                 self._thread = threading.get_ident()
                 if self.interruption is not None:
@@ -191,7 +218,8 @@ class Run:
         length = self.task.options.slice
         return length is not None and time.monotonic() - self.began >= length
 
-    def _progress(self, done: int | None, total: int | None) -> None:
+    def progress(self, done: int | None, total: int | None) -> None:
+        """The handler tells how far it has come."""
         point = Checkpoint(None, done, total)
         self._move(Reached(self.reached.cursor, point.done, point.total or self.reached.total, self._spent()))
         self._save_if_due()
@@ -199,7 +227,7 @@ class Run:
     def _move(self, reached: Reached) -> None:
         self.reached, self._moved = reached, True
 
-    def _step(self, point: Checkpoint, conn: Any) -> tuple[str, dict[str, Any], Any]:
+    def step(self, point: Checkpoint, conn: Any) -> tuple[str, dict[str, Any], Any]:
         """The statement that writes a checkpoint in the handler's own transaction."""
         self._writes_itself = True
         reached = self.reached.at(point, self._spent(), self.job.task)
@@ -210,7 +238,8 @@ class Run:
         )
 
     def _spent(self) -> float:
-        return self._spent_before + time.monotonic() - self.began
+        before = 0.0 if self.job.checkpoint is None else Reached.parse(self.job.checkpoint).spent
+        return before + time.monotonic() - self.began
 
     def _save_if_due(self) -> None:
         if self._writes_itself:
@@ -218,22 +247,3 @@ class Run:
         if self._moved and time.monotonic() - self._saved_at >= SAVE_EVERY:
             self._saved_at = time.monotonic()
             self._save(self.job, self.reached.text())
-
-    def _known(self) -> CurrentJob:
-        job = self.job
-        return CurrentJob(
-            id=job.id,
-            task=job.task,
-            queue=job.queue,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            run_at=job.run_at,
-            granted_at=job.claimed_at,
-            tick=job.tick,
-            schedule_key=job.schedule_key,
-            labels=tuple(job.labels),
-            lease=job.lease,
-            cursor=self.reached.value(),
-            _args=job.args,
-            _dialogue=self.dialogue,
-        )

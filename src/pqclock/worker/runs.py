@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pqclock.loop import DatabaseClock
@@ -20,7 +19,7 @@ from pqclock.worker.deadlines import Deadline, Deadlines
 from pqclock.worker.executors import EventLoop
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.held import Held, Holding
-from pqclock.worker.pool import Seat, WorkingPool
+from pqclock.worker.pool import WorkingPool
 from pqclock.worker.recycling import Limits
 from pqclock.worker.reporting import Reporting
 from pqclock.worker.run import Run
@@ -47,6 +46,7 @@ class Runs:
         limits: Limits,
     ) -> None:
         self._app = app
+        self._tasks = dict(app.tasks)
         self._held = held
         self._finisher = finisher
         self._clock = clock
@@ -57,39 +57,34 @@ class Runs:
         self.reporting = Reporting(app.hooks)
         self.ended = 0
 
-    def begin(self, job: ClaimedJob, pool: WorkingPool) -> None:
-        """Give a claimed job to an executor of its pool."""
-        task, seat = self._app.tasks[job.task], pool.occupy()
-        self._held.add(job)
+    def begin(self, jobs: Sequence[ClaimedJob], pool: WorkingPool) -> None:
+        """Give claimed jobs to executors of their pool; what finds none waits for the next one that is free."""
+        self._held.add(jobs)
+        for job in pool.seat(jobs):
+            self._dispatch(job, pool)
+
+    def take_back(self, pool: WorkingPool) -> None:
+        """Give back what waits for an executor, since none becomes free."""
+        for holding in self._held.withdraw(pool.empty()):
+            self.give_back(holding)
+
+    def _dispatch(self, job: ClaimedJob, pool: WorkingPool) -> None:
+        """Give a job to the executor that is its own already."""
+        task = self._tasks[job.task]
         try:
-            if self._children.possible and (task.options.executor == "process" or is_suspect(job)):
-                pool.threads.submit(self._run_in_child, task, job, seat)
-            elif task.is_async:
-                self._event_loop.submit(self._run_async(task, job, seat))
+            if task.is_async and not self._runs_apart(task, job):
+                self._event_loop.submit(self._run_async(task, job, pool))
             else:
-                pool.threads.submit(self._run, task, job, seat)
+                pool.threads.submit(self._work, job, pool)
         except Exception:
             # No thread could be started. It may begin later all the same, and finds that it lost its job then.
-            if self._held.end(job):
-                self.give_back(Holding(job))
-            seat.leave()
+            for holding in self._held.withdraw([job, *pool.empty()]):
+                self.give_back(holding)
+            pool.next()
             raise
 
-    def begin_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
-        """Give jobs of a batch task, which are held already, to one executor, whose seat is taken already."""
-        try:
-            if task.is_async and not self._suspects(batch):
-                self._event_loop.submit(self._run_batch_async(task, batch, seat))
-            elif task.is_async:
-                seat.pool.threads.submit(self._run_batch_apart, task, batch, seat)
-            else:
-                seat.pool.threads.submit(self._run_batch, task, batch, seat)
-        except Exception:
-            for job in batch:
-                if self._held.end(job):
-                    self.give_back(Holding(job))
-            seat.leave()
-            raise
+    def _runs_apart(self, task: Task[..., Any], job: ClaimedJob) -> bool:
+        return self._children.possible and (task.options.executor == "process" or is_suspect(job))
 
     def cancel(self, job_id: int) -> None:
         """Somebody cancelled a job that is held here: its handler is told, and interrupted if it goes on."""
@@ -124,17 +119,6 @@ class Runs:
         self._event_loop.stop()
         self.reporting.stop()
 
-    @contextmanager
-    def _seated(self, seat: Seat, *jobs: ClaimedJob) -> Iterator[None]:
-        """Jobs are with an executor. Handlers' errors do not come here: whatever does costs no job."""
-        try:
-            yield
-        except BaseException as error:
-            for job in jobs:
-                self._put_off(job, error)
-        finally:
-            self._release(seat)
-
     def _put_off(self, job: ClaimedJob, error: BaseException) -> None:
         if self._held.end(job):
             log.error(
@@ -144,17 +128,48 @@ class Runs:
             )  # fmt: skip
             self._finisher.put(outcomes.put_off(job, error, AGAIN_AFTER))
 
-    def _run(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
-        with self._seated(seat, job):
-            run = self._begun(task, job)
-            if run is not None:
-                deadline = self._watch(run)
-                self._end(run, *execution.run_here(run, self._app.hooks.around), deadline)
+    def _work(self, job: ClaimedJob | None, pool: WorkingPool) -> None:
+        """A thread runs a job, and then those that wait for an executor, one after the other."""
+        while job is not None:
+            task = self._tasks[job.task]
+            apart = self._children.possible and (job.crashes > 0 or task.options.executor == "process")
+            if task.is_async and not apart:
+                self._hand_on(job, pool)
+                return
+            try:
+                if apart:
+                    # The thread waits for a child process, in which the handler runs.
+                    self._run_alone(task, job)
+                else:
+                    self._run(task, job)
+            except BaseException as error:
+                self._put_off(job, error)
+            job = self._next(pool)
 
-    def _run_in_child(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
-        """The thread waits for a child process, in which the handler runs, and the reports hear of its failure."""
-        with self._seated(seat, job):
-            self._run_alone(task, job)
+    def _run(self, task: Task[..., Any], job: ClaimedJob) -> None:
+        run = self._begun(task, job)
+        if run is not None:
+            deadline = self._watch(run)
+            outcome, error = execution.run_here(run, self._app.hooks.around)
+            self._end(run, outcome, error, deadline)
+
+    def _next(self, pool: WorkingPool) -> ClaimedJob | None:
+        """A job has ended: the next one for its executor, if there is one."""
+        job = pool.next()
+        if job is None or pool.low:
+            self._released(pool)
+        return job
+
+    def _pass_on(self, pool: WorkingPool) -> None:
+        job = self._next(pool)
+        if job is not None:
+            self._hand_on(job, pool)
+
+    def _hand_on(self, job: ClaimedJob, pool: WorkingPool) -> None:
+        try:
+            self._dispatch(job, pool)
+        except Exception:
+            log.exception("jobs could not be begun, and go back")
 
     def _run_alone(self, task: Task[..., Any], job: ClaimedJob) -> None:
         try:
@@ -175,13 +190,6 @@ class Runs:
             self._end(run, outcome, None, deadline)
             self._children.end(child)
 
-    def _suspects(self, batch: Sequence[ClaimedJob]) -> list[ClaimedJob]:
-        """Jobs that nobody else is to share a process with."""
-        return [job for job in batch if self._children.possible and is_suspect(job)]
-
-    def _unsuspected(self, batch: Sequence[ClaimedJob]) -> list[ClaimedJob]:
-        return [job for job in batch if not (self._children.possible and is_suspect(job))]
-
     def _crash(self, run: Run, outcome: Outcome, deadline: Deadline | None) -> None:
         if not self._end(run, outcome, None, deadline):
             return
@@ -189,60 +197,24 @@ class Runs:
         log.log(level, "job %s (%s) %s", run.job.id, run.job.task, outcome.error, extra={"job_id": run.job.id})
         self.reporting.tell(outcomes.crash(run, outcome), apart=False)
 
-    async def _run_async(self, task: Task[..., Any], job: ClaimedJob, seat: Seat) -> None:
-        with self._seated(seat, job):
+    async def _run_async(self, task: Task[..., Any], job: ClaimedJob, pool: WorkingPool) -> None:
+        try:
             run = self._begun(task, job)
             if run is not None:
                 deadline = self._watch(run)
-                self._end(run, *await execution.run_async(run, self._app.hooks.around), deadline)
-
-    def _run_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
-        with self._seated(seat, *batch):
-            for suspect in self._suspects(batch):
-                self._run_alone(task, suspect)
-            runs = self._begun_batch(task, self._unsuspected(batch))
-            if runs:
-                deadline = self._watch(runs[0], runs)
-                self._end_batch(runs, execution.run_batch_here(runs, self._app.hooks.around), deadline)
-
-    def _run_batch_apart(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
-        """An asynchronous batch with jobs under suspicion: these go first, each in a child, then the others together."""
-        try:
-            for suspect in self._suspects(batch):
-                self._run_alone(task, suspect)
-            self._event_loop.submit(self._run_batch_async(task, self._unsuspected(batch), seat))
+                outcome, error = await execution.run_async(run, self._app.hooks.around)
+                self._end(run, outcome, error, deadline)
         except BaseException as error:
-            with self._seated(seat, *batch):
-                raise error
-
-    async def _run_batch_async(self, task: Task[..., Any], batch: Sequence[ClaimedJob], seat: Seat) -> None:
-        with self._seated(seat, *batch):
-            runs = self._begun_batch(task, batch)
-            if runs:
-                deadline = self._watch(runs[0], runs)
-                self._end_batch(runs, await execution.run_batch_async(runs, self._app.hooks.around), deadline)
-
-    def _begun_batch(self, task: Task[..., Any], batch: Sequence[ClaimedJob]) -> list[Run]:
-        """Those that are this worker's still; what cannot be read fails by itself, and spoils no other."""
-        readable: list[Run] = []
-        for run in filter(None, [self._begun(task, job) for job in batch]):
-            error = execution.unreadable(run)
-            if error is None:
-                readable.append(run)
-            else:
-                self._end(run, outcomes.failed(run, error), error, None)
-        return readable
-
-    def _end_batch(self, runs: Sequence[Run], ends: execution.Ends, deadline: Deadline | None) -> None:
-        for run, (outcome, error) in zip(runs, ends, strict=True):
-            self._end(run, outcome, error, deadline)
+            self._put_off(job, error)
+        finally:
+            self._pass_on(pool)
 
     def _begun(self, task: Task[..., Any], job: ClaimedJob) -> Run | None:
         """None when the job is not this worker's any more."""
         holding = self._held.begin(job)
         if holding is None or holding.began is None:
             return None
-        holding.run = Run(task, job, holding.dialogue, holding.began, self._clock, self._finisher.save)
+        holding.run = Run(task, job, holding, holding.began, self._clock, self._finisher.save)
         return holding.run
 
     def _watch(self, run: Run, batch: Sequence[Run] = ()) -> Deadline | None:
@@ -286,11 +258,9 @@ class Runs:
     def _hand_over(self, run: Run, outcome: Outcome, error: BaseException | None, *, apart: bool) -> None:
         self.ended += 1
         self._finisher.put(outcome)
+        if error is None and outcome.error is None:
+            return
         outcomes.report(run, outcome)
         failure = None if error is None else outcomes.failure(run, outcome, error)
         if failure is not None:
             self.reporting.tell(failure, apart=apart)
-
-    def _release(self, seat: Seat) -> None:
-        seat.leave()
-        self._released(seat.pool)

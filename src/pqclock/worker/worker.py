@@ -10,21 +10,24 @@ from datetime import timedelta
 from functools import partial
 
 from pqclock.loop import DatabaseClock, Wakeup, backoff
+from pqclock.marks import Marks
+from pqclock.pulse import Pulse
 from pqclock.rules.pools import Pool
 from pqclock.store import gating, job_verbs, jobs, running, tasks
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.app import App
+from pqclock.worker.batch_runs import BatchRuns
 from pqclock.worker.batches import Batches
 from pqclock.worker.claims import Claims
 from pqclock.worker.deputy import Deputy
 from pqclock.worker.finisher import Finisher
 from pqclock.worker.hearing import Ear
 from pqclock.worker.held import Held
+from pqclock.worker.low_water import LowWater
 from pqclock.worker.pool import WorkingPool
 from pqclock.worker.presence import Presence
 from pqclock.worker.recycling import Limits
-from pqclock.worker.runs import Runs
 
 log = logging.getLogger("pqclock.worker")
 
@@ -36,6 +39,8 @@ TELL_WITHIN = 2.0
 # What runs comes to its end before a process is replaced, unless it takes longer.
 REPLACE_WITHIN = 3600.0
 HEAR_LIMIT = 100
+# Names that are looked up and several hosts that are tried take their time.
+CONNECT_MAY_TAKE = 50.0
 
 
 class Worker:
@@ -57,17 +62,20 @@ class Worker:
         self._url = url
         self._schema = schema
         self._stop_timeout = stop_timeout.total_seconds()
-        self._pools = [WorkingPool(pool) for pool in pools]
+        marks = Marks.inherited()
+        self._pulse = Pulse.of(marks)
+        # Where nobody could tell what had begun, the death of this process would be held against all that it has claimed.
+        self._pools = [WorkingPool(pool, ahead=marks is not None) for pool in pools]
         self._clock = DatabaseClock()
         self._batches = Batches(app.tasks)
         single = sorted(name for name, task in app.tasks.items() if task.options.batch is None)
         self._claims = Claims(self._pools, single, self._clock, limits)
-        self._held = Held()
+        self._held = Held(marks)
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
         doing, hears = ";".join(str(pool) for pool in pools), bool(app.hooks.reports)
         self._presence = Presence(url, schema, doing, self._clock, hears=hears, isolates=place is not None)
         self._wakeup = Wakeup()
-        self._runs = Runs(app, place, self._held, self._finisher, self._clock, self._released, limits)
+        self._runs = BatchRuns(app, place, self._held, self._finisher, self._clock, self._released, limits)
         # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
         self._stopping = False
         self._asked = False
@@ -77,6 +85,7 @@ class Worker:
         self._failures = 0
         self._has_worked = False
         self._deputy = Deputy()
+        self._low_water = LowWater(self._pools)
         self._next_poll = 0.0
 
     def stop(self, timeout: timedelta | None = None) -> None:
@@ -100,6 +109,7 @@ class Worker:
             while not self._stopping:
                 self._live_and_report()
                 if not self._stopping:
+                    self._pulse.say("waiting for the database")
                     self._wakeup.wait(backoff(self._failures - 1, RETRY_LIMIT))
         finally:
             in_time = self._shut_down()
@@ -109,6 +119,7 @@ class Worker:
     def _live_and_report(self) -> None:
         """One life, and what ended it. An error of our own ends a worker that has never worked: it would come again."""
         try:
+            self._pulse.turn(CONNECT_MAY_TAKE)
             session = connect(self._url, self._schema, "worker")
             try:
                 self._live(session)
@@ -130,13 +141,19 @@ class Worker:
         tasks.publish(session, self._app.publication())
         self._presence.next_beat = self._next_poll = 0.0
         self._deputy.begin()
+        self._low_water.begin()
+        self._pulse.say("working")
         while not self._stopping:
+            # A database that is slow to answer is no reason to end handlers that run.
+            self._pulse.turn(CONNECT_MAY_TAKE)
             if self._presence.beat_if_due(session):
                 self._give_strays_back(session)
             self._poll_if_due(session)
             self._listen(session)
             self._claim(session)
+            self._low_water.raise_marks(session, self._claims.taken, time.monotonic())
             self._failures, self._has_worked = 0, True
+            self._pulse.reach()
             if not self._claims.hopeful():
                 self._sleep(session)
 
@@ -189,7 +206,7 @@ class Worker:
     def _listen(self, session: Session) -> None:
         for payload in self._ear.hear(session):
             kind, _, rest = payload.partition(" ")
-            if kind in ("ready", "gated"):
+            if kind in ("ready", "again", "gated"):
                 self._claims.hear(kind, rest)
             elif kind == "cancelled":
                 self._hear_of_cancelled(rest)
@@ -211,11 +228,12 @@ class Worker:
                 self._recycle_if_due()
             if self._stopping:
                 return
+            if pool.is_stuck(time.monotonic()):
+                self._runs.take_back(pool)
             worth_it = pool.hungry or pool.look_at_gates(time.monotonic())
             claimed = self._claims.claim(session, self._presence.process_id, pool)
-            for job in claimed:
-                self._runs.begin(job, pool)
             if claimed:
+                self._runs.begin(claimed, pool)
                 self._finisher.look()
             if self._batches and (worth_it or self._batches.due()):
                 self._batches.fill(pool, partial(self._claim_many, session), self._runs.begin_batch)
@@ -223,8 +241,7 @@ class Worker:
     def _claim_many(self, session: Session, pool: WorkingPool, task: str, limit: int) -> list[ClaimedJob]:
         assert self._presence.process_id is not None
         claimed = self._claims.claim_many(session, self._presence.process_id, pool, task, limit)
-        for job in claimed:
-            self._held.add(job)
+        self._held.add(claimed)
         if claimed:
             self._finisher.look()
         return claimed
@@ -254,6 +271,7 @@ class Worker:
             self._runs.give_back(holding)
         self._held.want_back()
         for pool in self._pools:
+            pool.empty()
             pool.threads.stop()
         in_time = self._wait_for_handlers()
         for holding in self._held.abandon():
@@ -269,6 +287,7 @@ class Worker:
     def _wait_for_handlers(self) -> bool:
         """Wait for what runs as long as a stop allows, or a replacement, with a heart that goes on beating."""
         asked = self._asked
+        self._pulse.say("waiting for running jobs")
         patience = self._stop_timeout if asked or not self.recycled else REPLACE_WITHIN
         deadline = time.monotonic() + patience
         if running := len(self._held):
@@ -279,6 +298,7 @@ class Worker:
             if time.monotonic() >= self._presence.next_beat:
                 for job_id in self._presence.beat_apart():
                     self._runs.cancel(job_id)
+            self._pulse.turn()
             self._wakeup.wait(min(deadline, self._presence.next_beat) - time.monotonic())
         return not len(self._held) and self._wait_for_reports(min(deadline, time.monotonic() + TELL_WITHIN))
 

@@ -13,14 +13,15 @@ CREATE TABLE {schema}.process (
     skew          double precision,
     hears         boolean NOT NULL DEFAULT false,
     isolates      boolean NOT NULL DEFAULT false,
-    cut_off       boolean NOT NULL DEFAULT false,
+    begun         bigint[],
     CONSTRAINT process_kind_is_known CHECK (kind IN ('clock', 'worker'))
 ) WITH (fillfactor = 50);
 
 COMMENT ON COLUMN {schema}.process.skew IS
     'by how many seconds the clock of the process''s machine is ahead of the database''s; null when it was not measured';
 
-COMMENT ON COLUMN {schema}.process.cut_off IS 'it was ended by a stop that did not wait: its jobs did not take it down';
+COMMENT ON COLUMN {schema}.process.begun IS
+    'the jobs that ran when it died, where that is known: the others that it had claimed did not take it down';
 COMMENT ON COLUMN {schema}.process.isolates IS 'a worker that runs jobs under suspicion apart, in processes of their own';
 COMMENT ON COLUMN {schema}.process.hears IS 'a worker that reports failures';
 

@@ -22,6 +22,14 @@ BEGIN
         filled := template;
         RETURN;
     END IF;
+    -- Most are of one hole, and most holes name a field of the first level.
+    IF template ~ '^\{[a-z0-9_]+\}$' THEN
+        field := scope -> btrim(template, '{}');
+        IF jsonb_typeof(field) IN ('string', 'number', 'boolean') THEN
+            filled := field #>> '{}';
+            RETURN;
+        END IF;
+    END IF;
     filled := '';
     FOR piece IN SELECT m[1] FROM regexp_matches(template, '(\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+)', 'g') AS m LOOP
         IF piece IN ('{{', '}}') THEN
@@ -80,7 +88,6 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     all_args constant jsonb := coalesce(own -> 'arg_defaults', '{}') || args;
-    file_scope constant jsonb := jsonb_build_object('args', all_args);
     -- A call may change single terms of what the others say.
     terms constant jsonb :=
         coalesce(call -> 'unique', schedule -> 'unique', own -> 'unique', '{}') || coalesce(call -> 'terms', '{}');
@@ -93,10 +100,13 @@ BEGIN
     IF call ? 'unique_key' THEN
         unique_key := call ->> 'unique_key';
     ELSIF terms ? 'key' THEN
-        scope := CASE WHEN NOT coalesce(call ? 'unique', false) AND schedule ? 'unique' THEN file_scope ELSE all_args END;
-        SELECT f.* INTO found FROM {schema}.fill_template(terms ->> 'key', scope) AS f;
+        scope := CASE WHEN NOT coalesce(call ? 'unique', false) AND schedule ? 'unique'
+                      THEN jsonb_build_object('args', all_args) ELSE all_args END;
+        found := {schema}.fill_template(terms ->> 'key', scope);
         unique_key := coalesce(found.filled, terms ->> 'key');
-        problem := 'unique key ' || quote_literal(terms ->> 'key') || ' ' || found.fault;
+        IF found.fault IS NOT NULL THEN
+            problem := 'unique key ' || quote_literal(terms ->> 'key') || ' ' || found.fault;
+        END IF;
     END IF;
     IF octet_length(unique_key) NOT BETWEEN 1 AND 512 THEN
         problem := format('unique key %L must have 1 to 512 bytes, not %s', left(unique_key, 60), octet_length(unique_key));
@@ -110,15 +120,20 @@ BEGIN
             unique_until := 'time';
         END IF;
         on_conflict := coalesce(terms ->> 'on_conflict', 'skip');
-        replaces := coalesce(
-            ARRAY(SELECT jsonb_array_elements_text(nullif(terms -> 'replace', 'null'))), '{}');
-        IF replaces = '{}' THEN
-            replaces := '{args,run_at,priority}';
+        replaces := '{args,run_at,priority}';
+        IF jsonb_typeof(terms -> 'replace') = 'array' AND terms -> 'replace' <> '[]' THEN
+            replaces := ARRAY(SELECT jsonb_array_elements_text(terms -> 'replace'));
         END IF;
+    END IF;
+    IF problem IS NULL AND paused IS NULL AND NOT call ?| ARRAY['throttle', 'fuse'] IS TRUE
+       AND NOT schedule ?| ARRAY['throttle', 'fuse'] IS TRUE AND NOT own ?| ARRAY['throttle', 'fuse'] IS TRUE
+    THEN
+        RETURN;
     END IF;
     gates := {schema}.pauses_of(task, labels, paused);
     FOREACH kind IN ARRAY ARRAY['throttle', 'fuse'] LOOP
-        scope := CASE WHEN NOT coalesce(call ? kind, false) AND schedule ? kind THEN file_scope ELSE all_args END;
+        scope := CASE WHEN NOT coalesce(call ? kind, false) AND schedule ? kind
+                      THEN jsonb_build_object('args', all_args) ELSE all_args END;
         FOR template IN SELECT jsonb_array_elements_text(coalesce(call -> kind, schedule -> kind, own -> kind)) LOOP
             SELECT f.* INTO found FROM {schema}.fill_template(template, scope) AS f;
             gates := gates || (kind || ':' || coalesce(found.filled, template));
@@ -319,7 +334,7 @@ BEGIN
     END IF;
     IF job.state = 'ready' OR job.run_at < moment + interval '3 seconds' THEN
         PERFORM pg_notify({channel}, CASE WHEN job.state <> 'ready' THEN 'clock'
-                                          WHEN job.lane IS NULL THEN 'ready ' || job.queue
+                                          WHEN job.lane IS NULL THEN 'again ' || job.queue
                                           ELSE 'gated ' || job.queue END);
     END IF;
     RETURN true;

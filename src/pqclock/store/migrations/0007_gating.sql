@@ -5,7 +5,8 @@
 -- all of this happens in one call.
 --
 -- Plans are made once a session, perhaps while a table is empty: each row is asked for by its key, so that there is no
--- other plan, and what looks redundant beside a join says so to the planner.
+-- other plan, and what looks redundant beside a join says so to the planner. What is found so is joined by hashing, since
+-- loops would compare all with all; where one row is asked for at a time, a LATERAL leaves no choice.
 
 -- An instant in nanoseconds since 1970, and back: upwards, since a start must never come too early. What is beyond the
 -- numbers, as a closing for three hundred years, is looked at again where they end.
@@ -35,8 +36,12 @@ AS $$
            t.places IS NOT NULL,
            g.tat_ns, r.interval_ns, r.burst, r.rate, g.epoch, g.queues <> '{}'
     FROM {schema}.gate AS g
-    LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule AND r.state = 'active'
-    LEFT JOIN {schema}.pause AS p ON g.kind = 'pause' AND p.kind = g.rule AND p.name = g.key
+    LEFT JOIN LATERAL (
+        SELECT f.* FROM {schema}.rule AS f WHERE f.kind = g.kind AND f.name = g.rule AND f.state = 'active' LIMIT 1
+    ) AS r ON true
+    LEFT JOIN LATERAL (
+        SELECT f.* FROM {schema}.pause AS f WHERE g.kind = 'pause' AND f.kind = g.rule AND f.name = g.key LIMIT 1
+    ) AS p ON true
     CROSS JOIN LATERAL (SELECT CASE
         WHEN g.kind = 'pause' THEN p.paused_until
         WHEN r.name IS NOT NULL THEN greatest(g.closed_until, g.reserved_until, g.blown_until)
@@ -56,7 +61,7 @@ $$;
 -- Makes lanes of what has arrived; gives how many arrivals were settled, and whether some had to be left for later.
 CREATE FUNCTION {schema}.admit_arrivals(most integer, OUT settled integer, OUT left_over boolean)
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
@@ -185,18 +190,18 @@ END $$;
 
 -- ready -> running for jobs behind gates, of tasks this worker knows: the lane with the best priority at its head first,
 -- ties in turn. Beside free jobs of the same priority it takes half of the room; `odd` says who gets the odd one, and
--- null that free jobs do not count.
+-- null that free jobs do not count. Of jobs that pass fuses it takes no more than `fused_room`.
 -- The last row has no job: whether another look now is worth it, whether jobs were left to wait for the sake of free
 -- ones, whether `odd` has decided anything, and when the gates open that lanes were parked on.
 --
 -- What is read under the locks is decided on in memory, since a statement costs more than all that is done in it.
 CREATE FUNCTION {schema}.claim_gated(
-    in_queues text[], but_queues text[], tasks text[], room integer, worker bigint, new_lease bigint, odd integer,
-    given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT cut boolean, OUT turned boolean,
+    in_queues text[], but_queues text[], tasks text[], room integer, fused_room integer, worker bigint, new_lease bigint,
+    odd integer, given_now timestamptz, OUT job {schema}.job, OUT again boolean, OUT cut boolean, OUT turned boolean,
     OUT wakes timestamptz[]
 ) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
@@ -220,6 +225,7 @@ DECLARE
     slot_gates bigint[] := '{}'; slot_jobs bigint[] := '{}';
     level smallint; better bigint; alike bigint; before bigint; at_this bigint; share bigint;
     x integer; n integer; need bigint; due bigint; rank integer; best integer; fits boolean; wanting integer[];
+    fused boolean; fused_left integer := fused_room;
     hindered boolean; is_odd boolean; passed text; progress bigint; met bigint; open_left boolean := false; first_ns bigint;
 BEGIN
     -- A change of rules is not committed while a claim goes by what it read of them before.
@@ -321,17 +327,13 @@ BEGIN
     ids := {schema}.meet_gates(lane_names);
     moment := coalesce(given_now, clock_timestamp());
     now_ns := {schema}.to_ns(moment);
-    SELECT array_agg(s.gate_id ORDER BY s.gate_id), array_agg(s.name ORDER BY s.gate_id),
-           array_agg(s.closed ORDER BY s.gate_id), array_agg({schema}.to_ns(s.closed_to) ORDER BY s.gate_id),
-           array_agg(s.places ORDER BY s.gate_id), array_agg(s.takes_slot ORDER BY s.gate_id),
-           array_agg(s.tat_ns ORDER BY s.gate_id), array_agg(s.interval_ns ORDER BY s.gate_id),
-           array_agg(s.burst ORDER BY s.gate_id), array_agg(s.rate ORDER BY s.gate_id),
-           array_agg(s.kind = 'fuse' ORDER BY s.gate_id),
-           array_agg(s.epoch ORDER BY s.gate_id), array_agg(s.waited ORDER BY s.gate_id),
-           array_agg(s.waited ORDER BY s.gate_id), array_agg(NULL::bigint)
+    SELECT array_agg(s.gate_id), array_agg(s.name), array_agg(s.closed), array_agg({schema}.to_ns(s.closed_to)),
+           array_agg(s.places), array_agg(s.takes_slot), array_agg(s.tat_ns), array_agg(s.interval_ns), array_agg(s.burst),
+           array_agg(s.rate), array_agg(s.kind = 'fuse'), array_agg(s.epoch), array_agg(s.waited), array_agg(s.waited),
+           array_agg(NULL::bigint)
     INTO ids, names, closed, opens, places, slots, tats, intervals, bursts, rates, fuses, epochs, waited, touched,
          reserved
-    FROM {schema}.gate_standings(ids, moment) AS s;
+    FROM (SELECT * FROM {schema}.gate_standings(ids, moment) AS s ORDER BY s.gate_id) AS s;
     SELECT array_agg(g.no ORDER BY o.no, g.no), array_agg(o.no ORDER BY o.no, g.no) INTO lane_gates, gate_lanes
     FROM unnest(lanes) WITH ORDINALITY AS o (lane, no)
     JOIN {schema}.lane AS l ON l.lane = o.lane AND l.lane = ANY(lanes)
@@ -473,12 +475,17 @@ BEGIN
             n := job_lanes[i];
             need := lane_needs[n];
             fits := true;
+            fused := false;
             FOR k IN lane_from[n] .. lane_to[n] LOOP
                 x := lane_gates[k];
+                fused := fused OR fuses[x];
                 fits := fits AND NOT closed[x] AND coalesce(places[x] > 0, true)
                         AND coalesce(tats[x] + (need - bursts[x]) * intervals[x] <= now_ns, true);
             END LOOP;
-            CONTINUE WHEN NOT fits;
+            CONTINUE WHEN NOT fits OR fused AND fused_left <= 0;
+            IF fused THEN
+                fused_left := fused_left - 1;
+            END IF;
             passed := NULL;
             FOR k IN lane_from[n] .. lane_to[n] LOOP
                 x := lane_gates[k];
@@ -516,7 +523,7 @@ BEGIN
             freed AS (
                 DELETE FROM {schema}.unique_key AS u USING claimed AS c
                 WHERE (c.job).unique_until = 'started' AND u.task = (c.job).task AND u.key = (c.job).unique_key
-                  AND u.job_id = (c.job).id
+                  AND u.job_id = (c.job).id AND u.job_id = ANY(grants)
             )
             SELECT c.job, NULL::boolean, NULL::boolean, NULL::boolean, NULL::timestamptz[] FROM claimed AS c;
         INSERT INTO {schema}.slot (gate_id, job_id, lease)
@@ -697,7 +704,7 @@ END $$;
 -- still hold their lease, and in the transaction that ends them. Gives the number of runs that still held it.
 CREATE FUNCTION {schema}.settle_gates(ends jsonb, given_now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
@@ -712,7 +719,7 @@ BEGIN
         FROM (SELECT * FROM jsonb_to_recordset(ends) AS e (id bigint, lease bigint, cools text) ORDER BY e.id) AS w
         CROSS JOIN LATERAL (
             SELECT j.id, j.lease, j.granted FROM {schema}.job AS j
-            WHERE j.id = w.id AND j.lease = w.lease AND j.state = 'running' FOR UPDATE) AS j
+            WHERE j.id = w.id AND j.lease = w.lease FOR UPDATE) AS j
     ) AS o;
     IF jobs IS NULL THEN
         RETURN 0;
@@ -727,10 +734,12 @@ BEGIN
         -- A success is of no interest to a fuse that is whole and counts failures only.
         gate_ids := gate_ids || ARRAY(
             SELECT g.id FROM jsonb_to_recordset(ends) AS w (id bigint, outcome text)
-            JOIN {schema}.job AS j ON j.id = w.id
+            JOIN {schema}.job AS j ON j.id = w.id AND j.id = ANY(jobs)
             CROSS JOIN LATERAL unnest(j.granted) WITH ORDINALITY AS x (value, place)
-            JOIN {schema}.gate AS g ON g.id = x.value AND x.place % 2 = 1
-            LEFT JOIN {schema}.rule AS r ON r.kind = g.kind AND r.name = g.rule
+            CROSS JOIN LATERAL (
+                SELECT e.* FROM {schema}.gate AS e WHERE e.id = x.value AND x.place % 2 = 1 LIMIT 1) AS g
+            LEFT JOIN LATERAL (
+                SELECT e.* FROM {schema}.rule AS e WHERE e.kind = g.kind AND e.name = g.rule LIMIT 1) AS r ON true
             WHERE w.outcome <> 'succeeded' OR g.blown_until IS NOT NULL OR r.failure_rate IS NOT NULL);
     END IF;
     gate_ids := gate_ids || ARRAY(
@@ -748,7 +757,7 @@ BEGIN
             SELECT w.*, x.value AS gate, j.granted[x.place + 1] AS epoch
             FROM jsonb_to_recordset(ends) AS w (
                 number bigint, id bigint, lease bigint, outcome text, error_names text[], error_type text, error text)
-            JOIN {schema}.job AS j ON j.id = w.id AND j.lease = w.lease
+            JOIN {schema}.job AS j ON j.id = w.id AND j.lease = w.lease AND j.id = ANY(jobs)
             CROSS JOIN LATERAL unnest(j.granted) WITH ORDINALITY AS x (value, place)
             WHERE x.place % 2 = 1 AND x.value = ANY(gate_ids) AND w.outcome IN ('succeeded', 'failed', 'crashed', 'timed_out')
             ORDER BY w.number, x.place
