@@ -1,0 +1,172 @@
+"""The pages of jobs, gates, queues, processes, the database, and deeds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pqclock.errors import DurationError, PqclockError, UnknownGate, UnknownJob
+from pqclock.rules.durations import parse_duration
+from pqclock.rules.explained import explained
+from pqclock.rules.job import LIVE, TERMINAL
+from pqclock.rules.pools import parse_pools
+from pqclock.store import audit, dashboard, explaining, gates, health, listings
+from pqclock.store.database import Session
+from pqclock.store.jobs import LEASE_LENGTH
+from pqclock.web.params import Params
+
+STATES = (*LIVE, *TERMINAL)
+FILTERS = ("queue", "task", "label", "schedule")
+# From this age on a transaction is worth a look.
+OLD = timedelta(seconds=1)
+
+
+def jobs(session: Session, params: Params) -> dict[str, Any]:
+    """Jobs, the newest first."""
+    filters: dict[str, Any] = {"state": params.choice("state", STATES), **{name: params.text(name) for name in FILTERS}}
+    page = listings.jobs(session, before=params.number("before"), limit=params.limit(), **filters)
+    return {
+        "now": listings.now(session),
+        "rows": page.rows,
+        "next": page.next,
+        "filters": filters,
+        "states": STATES,
+        "counts": dashboard.counts(session),
+        "most": dashboard.MOST,
+        "progress": listings.progress(session, [row.id for row in page.rows]),
+    }
+
+
+def job(session: Session, params: Params) -> dict[str, Any] | None:
+    """One job: where it stands, what is in its way, its runs."""
+    job_id = params.number("id") or 0
+    found = listings.job(session, job_id)
+    if found is None:
+        return None
+    row, attempts = found
+    now = listings.now(session)
+    return {
+        "now": now,
+        "row": row,
+        "attempts": attempts,
+        "why": _why(session, job_id, now) if row.state in LIVE else [],
+        "progress": listings.progress(session, [job_id]).get(job_id),
+        "parts": listings.jobs(session, parent=job_id, limit=10).rows,
+        "deeds": audit.rows(session, target=f"job {job_id}", limit=5).rows,
+        "is_live": row.state in LIVE,
+    }
+
+
+def _why(session: Session, job_id: int, now: datetime) -> list[str]:
+    try:
+        return explained(explaining.explain(session, job_id), now, UTC)
+    except UnknownJob:
+        # It has just ended.
+        return []
+
+
+def all_gates(session: Session, params: Params) -> dict[str, Any]:
+    """Throttles and fuses, key by key."""
+    filters = {
+        "rule": params.text("rule"),
+        "kind": params.choice("kind", gates.KINDS),
+        "state": params.choice("state", gates.STATES),
+        "prefix": params.text("prefix"),
+    }
+    page = gates.listing(session, **filters, after=params.text("after") or "", limit=params.limit())
+    return {
+        "now": listings.now(session),
+        "rows": page.rows,
+        "next": page.next,
+        "most": gates.MOST_LISTED,
+        "kinds": gates.KINDS,
+        "states": gates.STATES,
+        **filters,
+    }
+
+
+def gate(session: Session, params: Params) -> dict[str, Any] | None:
+    """The throttle and the fuse of one reference."""
+    reference = params.text("ref") or ""
+    try:
+        found = gates.one(session, reference)
+    except UnknownGate:
+        return None
+    return {
+        "now": listings.now(session),
+        "ref": reference,
+        "found": found,
+        "most": gates.MOST_SHOWN,
+        "deeds": audit.rows(session, target=f"gate {reference}", limit=5).rows,
+    }
+
+
+def promise_of(queue: str) -> timedelta | None:
+    """What the name of a queue promises: a job of `latency_15m` begins within 15 minutes."""
+    _, found, length = queue.rpartition("latency_")
+    try:
+        return parse_duration(length) if found else None
+    except DurationError:
+        return None
+
+
+def queues(session: Session, params: Params) -> dict[str, Any]:
+    """Queues, tasks and labels: what waits, how fast it goes, what is paused."""
+    page = listings.queues(session, after=params.text("after") or "", limit=params.limit())
+    return {
+        "now": listings.now(session),
+        "rows": page.rows,
+        "next": page.next,
+        "pace": dashboard.pace(session),
+        "promise_of": promise_of,
+        "within": dashboard.WITHIN,
+        "tasks": listings.tasks(session, limit=100).rows,
+        "labels": listings.labels(session, limit=50).rows,
+        "pauses": listings.status(session).pauses,
+    }
+
+
+def places_of(doing: str) -> int | None:
+    """How many jobs a worker of these pools runs at once; None for what names no pools."""
+    try:
+        return sum(pool.size for pool in parse_pools(doing)) or None
+    except PqclockError:
+        return None
+
+
+def processes(session: Session, params: Params) -> dict[str, Any]:  # noqa: ARG001
+    """Leader, standbys, workers."""
+    now = listings.now(session)
+    members = dashboard.fleet(session)
+    return {
+        "now": now,
+        "members": members,
+        "status": listings.status(session),
+        "silent": now - LEASE_LENGTH,
+        "places_of": places_of,
+        "versions": sorted({member.code_version for member in members}),
+    }
+
+
+def database(session: Session, params: Params) -> dict[str, Any]:  # noqa: ARG001
+    """What may slow the database down, and how large it is."""
+    return {
+        "now": listings.now(session),
+        "server": health.server(session),
+        "limits": health.limits(session),
+        "holders": health.holders(session, OLD),
+        "sees_all": health.sees_all(session),
+        "old": timedelta(minutes=10),
+        "dead": health.dead_rows(session),
+        "vacuumed": dashboard.vacuumed(session),
+        "notifications": health.notifications(session),
+        "missing": health.missing_partitions(session, timedelta(days=2)),
+        "strays": health.strays(session, 1_000),
+        "sizes": dashboard.sizes(session),
+    }
+
+
+def deeds(session: Session, params: Params) -> dict[str, Any]:
+    """What people did by hand."""
+    page = audit.rows(session, target=params.text("target"), before=params.number("before"), limit=params.limit())
+    return {"now": listings.now(session), "rows": page.rows, "next": page.next, "target": params.text("target")}

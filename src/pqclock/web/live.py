@@ -1,0 +1,119 @@
+"""Tells open pages that something has changed: one listening connection for all of them, and none while nobody looks.
+
+A notification comes at once, but not every change sends one. So while pages are open the database is also asked, twice a
+second and for all of them together, whether anything was committed: that costs a few microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+
+from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
+from pqclock.store.listening import hear, listen
+
+log = logging.getLogger("pqclock.web")
+
+LOOK_EVERY = 0.4
+# What comes in a burst is one change.
+DEBOUNCE = 0.25
+# Proxies close what is silent for longer.
+KEEP_ALIVE = 15.0
+RETRY = 2.0
+MOST_PAGES = 200
+
+
+class Hub:
+    """The open pages, and the thread that watches for them."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        self._url = url
+        self._schema = schema
+        self._lock = threading.Lock()
+        self._pages: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many pages as there may be."""
+        return len(self._pages) >= MOST_PAGES
+
+    async def changes(self, gone: Callable[[], object]) -> AsyncIterator[bytes]:
+        """Server-sent events for one page, until it is gone or this process ends."""
+        changed = asyncio.Event()
+        self._enter(changed)
+        try:
+            yield b"retry: 2000\n\n"
+            while not self._closed.is_set():
+                try:
+                    await asyncio.wait_for(changed.wait(), KEEP_ALIVE)
+                except TimeoutError:
+                    yield b": still here\n\n"
+                    continue
+                changed.clear()
+                if not self._closed.is_set():
+                    yield b"event: changed\ndata: 1\n\n"
+        finally:
+            with self._lock:
+                self._pages.pop(changed, None)
+            gone()
+
+    def close(self) -> None:
+        """End all streams."""
+        self._closed.set()
+        self._tell()
+
+    def _enter(self, page: asyncio.Event) -> None:
+        with self._lock:
+            self._pages[page] = asyncio.get_running_loop()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="pqclock-live", daemon=True)
+                self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._is_alone():
+            try:
+                session = connect(self._url, self._schema, "web live")
+                try:
+                    self._watch_on(session)
+                finally:
+                    session.close()
+            except (*CONNECTION_LOST, DatabaseError) as error:
+                log.debug("live pages wait for the database: %s", error)
+                # Pages show what is the matter when they ask for themselves.
+                self._tell()
+                self._closed.wait(RETRY)
+
+    def _is_alone(self) -> bool:
+        """True when nobody looks; then the thread ends, and the next page starts another."""
+        with self._lock:
+            if self._pages and not self._closed.is_set():
+                return False
+            self._thread = None
+            return True
+
+    def _watch_on(self, session: Session) -> None:
+        listen(session)
+        state = None
+        while self._pages and not self._closed.is_set():
+            heard = bool(hear(session)) or any(session.conn.notifies(timeout=LOOK_EVERY, stop_after=1))
+            row = session.run("dashboard.state").fetchone()
+            if heard or row != state:
+                if state is not None:
+                    time.sleep(DEBOUNCE)
+                    hear(session)
+                    self._tell()
+                state = row
+
+    def _tell(self) -> None:
+        with self._lock:
+            for page, loop in self._pages.items():
+                try:
+                    loop.call_soon_threadsafe(page.set)
+                except RuntimeError:
+                    # Its loop has ended, and it with it.
+                    pass
