@@ -47,13 +47,13 @@ FROM pqclock.job_history AS h WHERE h.state = 'failed'
 """
 LIVE = """
 INSERT INTO pqclock.job (id, ready_seq, run_at, created_at, started_at, worker_id, lease, state, priority, attempt, max_attempts,
-                         queue, task, args, labels, error, unique_key, checkpoint)
+                         queue, task, args, labels, error, unique_key, unique_until, checkpoint)
 SELECT nextval('pqclock.job_id'), CASE WHEN s.state <> 'scheduled' THEN nextval('pqclock.ready_seq') END,
        CASE WHEN s.state = 'scheduled' THEN now() + n * interval '7 minutes' ELSE now() - n * interval '11 s' END, now(),
        CASE WHEN s.state = 'running' THEN now() - interval '5 s' END, CASE WHEN s.state = 'running' THEN %(worker)s::bigint END,
        CASE WHEN s.state = 'running' THEN 1 END, s.state::pqclock.live_state, n % 3, (s.state = 'running')::int, 3,
        (ARRAY['default', 'mice', 'latency_15m'])[n % 3 + 1], %(task)s, %(args)s, ARRAY[%(word)s], %(text)s,
-       %(text)s || n || s.state,
+       %(text)s || n || s.state, 'finished',
        CASE WHEN s.state = 'running' THEN '{"done": 1200, "total": 5000, "spent": 60}'::jsonb END
 FROM (VALUES ('scheduled'), ('ready'), ('running')) AS s (state), generate_series(1, 4) AS n
 """.replace(" % ", " %% ")

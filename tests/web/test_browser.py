@@ -174,13 +174,11 @@ def test_queues_tasks_and_labels_are_paused_and_resumed(page: Page) -> None:
 
 
 def test_changes_show_within_a_second(page: Page, database: Database, seed: Seed) -> None:
-    page.goto("/jobs")
+    page.goto("/jobs?state=ready")
     page.wait_for_selector("#live-state[data-state=live]")
-    before = page.locator("#jobs tbody tr").first.get_attribute("id")
     for _ in range(3):
         job = database.value("SELECT pqclock.enqueue('mail.later')")
         page.wait_for_selector(f"#j-{job}", timeout=1_000)
-        assert page.locator("#jobs tbody tr").first.get_attribute("id") != before
     page.goto("/queues")
     page.wait_for_selector("#live-state[data-state=live]")
     database.session.conn.execute("INSERT INTO pqclock.queue (name, paused_until) VALUES ('fresh', 'infinity')")
@@ -200,8 +198,9 @@ def test_a_change_keeps_what_somebody_does(page: Page, database: Database, seed:
 
 
 def test_a_hidden_tab_is_left_alone(page: Page, database: Database) -> None:
-    page.goto("/jobs")
+    page.goto("/jobs?state=ready")
     page.wait_for_selector("#live-state[data-state=live]")
+    page.wait_for_timeout(1_000)
     hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
     turn = "document.dispatchEvent(new Event('visibilitychange'))"
     page.evaluate(hide % "true" + turn)

@@ -156,6 +156,7 @@ class Guard:
             return
         if scope["type"] != "http":
             # No page of ours opens anything else.
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         refusal = self._refuse(scope, headers)

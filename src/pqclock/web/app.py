@@ -165,7 +165,9 @@ class Dashboard:
     def _page(self, request: Request, template: str, status: int = 200, /, **context: Any) -> HTMLResponse:
         caller: Caller = request.scope["caller"]
         shared = {"caller": caller, "schema": self._schema, "allowed": self._shown_args, "actions": ACTIONS}
-        return HTMLResponse(render(template, {"live": False, "deed": None, **shared, **context}), status)
+        return HTMLResponse(
+            render(template, {"live": False, "deed": None, "fault": None, "preview": None, **shared, **context}), status
+        )
 
     def _failed(self, request: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseUnreachable):
@@ -219,7 +221,7 @@ class Dashboard:
             order = Order(form.get("of", ""), read(action.fields, form), caller.name)
             if action.preview is not None and form.get("sure") != "yes":
                 preview = action.preview
-                lines = self.views.look(lambda session: preview(session, order))
+                lines = self.views.act(lambda session: preview(session, order))
                 return self._form(request, action, form, preview=lines)
             deed = self.views.act(lambda session: _audited(session, action, order, caller))
         except (PqclockError, DatabaseError) as error:

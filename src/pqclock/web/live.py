@@ -36,6 +36,7 @@ class Hub:
         self._pages: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        self._state: object = None
 
     @property
     def full(self) -> bool:
@@ -70,6 +71,9 @@ class Hub:
     def _enter(self, page: asyncio.Event) -> None:
         with self._lock:
             self._pages[page] = asyncio.get_running_loop()
+            if self._state is not None:
+                # What has changed between its look and now.
+                page.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="pqclock-live", daemon=True)
                 self._thread.start()
@@ -93,21 +97,21 @@ class Hub:
         with self._lock:
             if self._pages and not self._closed.is_set():
                 return False
-            self._thread = None
+            self._thread = self._state = None
             return True
 
     def _watch_on(self, session: Session) -> None:
         listen(session)
-        state = None
         while self._pages and not self._closed.is_set():
             heard = bool(hear(session)) or any(session.conn.notifies(timeout=LOOK_EVERY, stop_after=1))
             row = session.run("dashboard.state").fetchone()
-            if heard or row != state:
-                if state is not None:
+            if heard or row != self._state:
+                if self._state is not None:
                     time.sleep(DEBOUNCE)
                     hear(session)
-                    self._tell()
-                state = row
+                # The first time too: of what came between a page's look and ours nobody else knows.
+                self._state = row
+                self._tell()
 
     def _tell(self) -> None:
         with self._lock:

@@ -70,7 +70,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        version=__version__, menu_entries=MENU, link=link, static=static, instant=texts.instant, ago=texts.ago,
+        version=__version__, menu_entries=MENU, link=link, static=static, instant=texts.instant, until=texts.until, ago=texts.ago,
         badge=texts.badge, shown_args=texts.shown_args, last_error=last_error,
         progress_words=progress_words,
     )  # fmt: skip

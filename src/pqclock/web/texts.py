@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from pqclock.rules.moments import absolute, known_zone, relative, span
 
+ENDLESS = 9999
 HIDDEN = "•••"
 MOST_ARGS = 4_000
 MOST_TRACEBACK = 8_000
@@ -20,7 +21,7 @@ def instant(value: datetime | None, now: datetime, zone: str | None = None) -> M
     """An instant in its zone, and how far it is; the page's script keeps the latter true."""
     if value is None:
         return Markup('<span class="none">–</span>')
-    if value.year == 9999:
+    if value.year == ENDLESS:
         return Markup("for ever")
     place: tzinfo = known_zone(zone) if zone else UTC
     local, today = value.astimezone(place), now.astimezone(place).date()
@@ -28,6 +29,13 @@ def instant(value: datetime | None, now: datetime, zone: str | None = None) -> M
     return Markup('<time datetime="{}" title="{}">{} <small data-relative>{}</small></time>').format(
         value.astimezone(UTC).isoformat(), absolute(value, UTC), shown, relative(value, now)
     )
+
+
+def until(value: datetime | None, now: datetime, zone: str | None = None, end: str = "resumed") -> Markup:
+    """When something ends: at an instant, or by somebody's hand."""
+    if value is None or value.year == ENDLESS:
+        return Markup("until it is {}").format(end)
+    return Markup("until {}").format(instant(value, now, zone))
 
 
 def ago(value: datetime | None, now: datetime) -> Markup:

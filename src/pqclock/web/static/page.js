@@ -53,6 +53,8 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
+    // What somebody has opened stays open.
+    Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => name !== "open" || node.tagName !== "DETAILS";
     shown();
     setInterval(tell, 1000);
     document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
