@@ -17,6 +17,7 @@ from typing import Any
 
 from pqclock.errors import SettingsError
 from pqclock.rules.addresses import check_database_url
+from pqclock.setting_files import Given, from_files, nearest
 from pqclock.setting_values import (
     read_count,
     read_dashboard,
@@ -212,7 +213,7 @@ def load(
     sources = [
         *_from_flags(flags or {}),
         *_from_environment(os.environ if environ is None else environ, faults),
-        *_from_files(Path() if folder is None else folder, faults),
+        *from_files(Path() if folder is None else folder, SPECS, faults),
     ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -238,16 +239,13 @@ def _read(name: str, value: object, origin: str, faults: list[str]) -> object:
         return None
 
 
-_Given = tuple[str, object, str]
-
-
-def _from_flags(flags: Mapping[str, object]) -> Iterator[_Given]:
+def _from_flags(flags: Mapping[str, object]) -> Iterator[Given]:
     for name, value in flags.items():
         if value is not None and value != ():
             yield name, value, flag(name)
 
 
-def _from_environment(environ: Mapping[str, str], faults: list[str]) -> Iterator[_Given]:
+def _from_environment(environ: Mapping[str, str], faults: list[str]) -> Iterator[Given]:
     known = {variable(name): name for name in SPECS}
     for key in sorted(environ):
         # A variable set to nothing is how compose files and shells say "not set".
@@ -255,53 +253,6 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> Iterator
             yield known[key], environ[key], key
         elif key.startswith(PREFIX) and key not in known:
             # Others use the prefix too, as Kubernetes for a service of this name: a fault is what looks misspelt.
-            suggestion = _nearest(key, known, _MISSPELT)
+            suggestion = nearest(key, known, _MISSPELT)
             if suggestion:
                 faults.append(f"{key} is not a setting: did you mean {suggestion}?")
-
-
-def _from_files(folder: Path, faults: list[str]) -> Iterator[_Given]:
-    project = _parse(folder / "pyproject.toml", faults).get("tool", {})
-    inner = project.get("pqclock", {}) if isinstance(project, dict) else {}
-    own = _parse(folder / "pqclock.toml", faults)
-    if inner and own:
-        faults.append("pyproject.toml:tool.pqclock and pqclock.toml both hold settings: keep one of them")
-    yield from _known(inner, "pyproject.toml:tool.pqclock", ".", faults)
-    yield from _known(own, "pqclock.toml", ":", faults)
-
-
-def _known(table: object, where: str, joint: str, faults: list[str]) -> Iterator[_Given]:
-    if not isinstance(table, dict):
-        faults.append(f"{where}: {table!r:.60} is not allowed: use a table, [tool.pqclock]")
-        return
-    for key, value in table.items():
-        if key in SPECS:
-            yield key, value, f"{where}{joint}{key}"
-        else:
-            suggestion = _nearest(key, SPECS, 0.6)
-            way_out = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(SPECS)}"
-            faults.append(f"{where}{joint}{key!r:.60} is not a setting: {way_out}")
-
-
-def _parse(path: Path, faults: list[str]) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    if not path.is_file():
-        faults.append(f"{path.name} is not a file: put the settings into a file, or remove it")
-        return {}
-    import tomli
-
-    try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        faults.append(f"{path.name} cannot be read ({error.strerror}): make it readable")
-    except (tomli.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        faults.append(f"{path.name} is not TOML ({error}): correct it there")
-    return {}
-
-
-def _nearest(word: str, names: Mapping[str, object], cutoff: float) -> str | None:
-    from difflib import get_close_matches
-
-    close = get_close_matches(word[:100], names, n=1, cutoff=cutoff)
-    return close[0] if close else None

@@ -25,7 +25,7 @@ def test_every_field_has_a_spec_and_a_default_that_its_own_reader_takes() -> Non
     assert {entry.name for entry in fields(Settings)} == {*SPECS, "origins"}
     for name, spec in SPECS.items():
         default = getattr(settings, name)
-        assert default is None or spec.read(default) == default
+        assert default in (None, ()) or spec.read(default) == default
         assert spec.help.endswith(".") and spec.allowed and spec.metavar
 
 
@@ -60,7 +60,8 @@ def test_every_setting_has_flag_and_variable(name: str, tmp_path: Path) -> None:
         "database_url": URL, "clock_database_url": "host=db user=alice", "schedules": "a.toml", "app": "shop.jobs:app",
         "queues": "mice:2;elephants:1", "processes": "4", "stop_timeout": "1m", "keep": "failed:60d", "wait": "500ms",
         "log_format": "JSON", "log_level": "DEBUG", "watch": "Yes", "allow_session_pooler": "yes",
-        "max_jobs": "1000", "max_memory": "500 MB", "poll_only": "on",
+        "health": ":8081", "web": "off", "web_token": "0123456789abcdef", "web_view_token": "fedcba9876543210",
+        "web_read_only": "true", "max_jobs": "1000", "max_memory": "500 MB", "poll_only": "on",
     }  # fmt: skip
     text = texts.get(name, "other")
     by_flag = load({name: text}, environ={}, folder=tmp_path)

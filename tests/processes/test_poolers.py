@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from conftest import Database
-from pqclock.cli.roles import clock_child
+from pqclock.cli.children import clock_child
 from pqclock.errors import Refused
 from pqclock.settings import Settings
 from pqclock.store import leadership, poolers

@@ -14,7 +14,8 @@ from psycopg import sql
 
 from conftest import Database
 from pqclock.address import Address
-from pqclock.cli.roles import clock_child, watching_at_home
+from pqclock.cli.children import clock_child
+from pqclock.cli.roles import watching_at_home
 from pqclock.settings import load
 from processes.fleet import Fleet, eventually
 from processes.test_clocks import leader

@@ -10,10 +10,10 @@ import click
 
 from pqclock import signals
 from pqclock.address import Address
+from pqclock.cli.children import clock_child, environment, worker_child
 from pqclock.cli.embedding import find_or_start
 from pqclock.cli.options import Asked
 from pqclock.cli.output import VERSION, plain
-from pqclock.cli.roles import clock_child, environment, worker_child
 from pqclock.cli.serving import web_children
 from pqclock.clock.service import apply_files
 from pqclock.demo.run import Demo, Summary, be_the_only_one, demo_settings

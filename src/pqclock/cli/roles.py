@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pqclock.cli.children import clock_child, environment, worker_children
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.root import EXIT_CODES
 
@@ -99,7 +100,7 @@ def everything(asked: Asked) -> int:
     address = find_or_start(asked.settings)
     try:
         settings = watching_at_home(asked.settings, address)
-        children = [clock_child(settings), *_worker_children(settings), *web_children(settings)]
+        children = [clock_child(settings), *worker_children(settings), *web_children(settings)]
         supervisor = _supervisor(settings, address, children)
         return _run(supervisor, settings)
     finally:
@@ -175,61 +176,6 @@ def watching_at_home(settings: Settings, address: Address) -> Settings:
     return settings if address.server is None or settings.is_set("watch") else replace(settings, watch=True)
 
 
-def clock_child(settings: Settings) -> Child:
-    """The clock as a child process."""
-    from pqclock.schedule_files import declared_paths
-    from pqclock.supervisor import Child
-
-    flags = ["--set", settings.set, "--keep", settings.keep, "--watch" if settings.watch else "--no-watch"]
-    if settings.allow_session_pooler:
-        flags.append("--allow-session-pooler")
-    for path in declared_paths(settings):
-        flags += ["--schedules", path]
-    return Child("clock", _command("clock", settings, *flags))
-
-
-def worker_child(settings: Settings, number: int) -> Child:
-    """One worker as a child process."""
-    from pqclock.rules.durations import format_duration
-    from pqclock.supervisor import Child
-
-    stop_timeout = format_duration(settings.stop_timeout)
-    flags = ["--queues", settings.queues, "--stop-timeout", stop_timeout]
-    if settings.app is not None:
-        flags += ["--app", settings.app]
-    if settings.max_jobs is not None:
-        flags += ["--max-jobs", str(settings.max_jobs)]
-    if settings.max_memory is not None:
-        flags += ["--max-memory", str(settings.max_memory)]
-    if settings.poll_only:
-        flags.append("--poll-only")
-    return Child(f"worker {number}", _command("worker", settings, *flags))
-
-
-def environment(settings: Settings, address: Address) -> dict[str, str]:
-    """What children need to know of their parent's database; not on the command line, where everybody can read it."""
-    from pqclock.settings import variable
-
-    variables = {"PQCLOCK_SCHEMA": settings.schema}
-    if address.url:
-        variables["PQCLOCK_DATABASE_URL"] = address.url
-    secrets = ("clock_database_url", "web_token", "web_view_token")
-    variables |= {variable(name): value for name in secrets if (value := getattr(settings, name))}
-    return variables
-
-
-def _command(role: str, settings: Settings, *flags: str) -> list[str]:
-    from pqclock.rules.durations import format_duration
-
-    common = ["--wait", format_duration(settings.wait)]
-    common += ["--log-level", settings.log_level, "--log-format", settings.log_format]
-    return [sys.executable, "-m", "pqclock", role, "--supervised", *flags, *common]
-
-
-def _worker_children(settings: Settings) -> list[Child]:
-    return [worker_child(settings, number + 1) for number in range(settings.processes)]
-
-
 def _work(settings: Settings) -> int:
     """The child's part: one worker in this process."""
     from pqclock import signals
@@ -261,7 +207,7 @@ def _work(settings: Settings) -> int:
 def _supervise_workers(settings: Settings) -> int:
     address = _prepare(settings)
     try:
-        return _run(_supervisor(settings, address, _worker_children(settings)), settings)
+        return _run(_supervisor(settings, address, worker_children(settings)), settings)
     finally:
         address.close()
 

@@ -47,16 +47,11 @@ def web(asked: Asked, supervised: bool) -> int:
     from pqclock.logs import set_up
     from pqclock.pulse import Pulse
 
-    settings = asked.settings
-    set_up(settings.log_format, settings.log_level)
-    if settings.web == OFF:
-        raise SettingsError([f"{settings.origin('web')}: the dashboard is off: give --web HOST:PORT"])
-    refuse_without_extra()
+    set_up(asked.settings.log_format, asked.settings.log_level)
+    settings = _placed(asked.settings)
     from pqclock.schedule_files import declared_paths
-    from pqclock.web.serving import Service, free_endpoint
+    from pqclock.web.serving import Service
 
-    if not settings.is_set("web"):
-        settings = replace(settings, web=str(free_endpoint(settings)))
     address = find_address(settings=settings)
     try:
         pulse = Pulse()
@@ -72,6 +67,16 @@ def web(asked: Asked, supervised: bool) -> int:
     finally:
         address.close()
     return 0
+
+
+def _placed(settings: Settings) -> Settings:
+    """With a place to listen; raises SettingsError where there is none."""
+    if settings.web == OFF:
+        raise SettingsError([f"{settings.origin('web')}: the dashboard is off: give --web HOST:PORT"])
+    refuse_without_extra()
+    from pqclock.web.serving import free_endpoint
+
+    return settings if settings.is_set("web") else replace(settings, web=str(free_endpoint(settings)))
 
 
 def installed() -> bool:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from pqclock.rules.moments import absolute, known_zone
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.ticks import next_tick
-from pqclock.rules.words import describe
+from pqclock.rules.words import describe, describe_cron
 from pqclock.store import audit, dashboard, listings
 from pqclock.store.database import Session
 from pqclock.store.listing_rows import ScheduleRow
@@ -43,10 +43,9 @@ def schedules(session: Session, params: Params, files: Files | None = None) -> d
     ticks: dict[str, list[LastTick]] = {key: [] for key in keys}
     for tick in last_ticks(session, keys, STRIP):
         ticks[tick.ledger.schedule_key].append(tick)
-    words = {key: describe(Schedule.from_definition(key, definition)) for key, definition in _defined(session, keys)}
     return {
         "now": now,
-        "rows": [_row(row, ticks[row.key], words.get(row.key)) for row in page.rows],
+        "rows": [_row(row, ticks[row.key]) for row in page.rows],
         "next": page.next,
         "status": listings.status(session),
         "sets": dashboard.sets(session),
@@ -58,15 +57,11 @@ def schedules(session: Session, params: Params, files: Files | None = None) -> d
     }
 
 
-def _defined(session: Session, keys: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
-    return listings.definitions(session, keys)
-
-
-def _row(row: ScheduleRow, ticks: list[LastTick], words: str | None) -> dict[str, Any]:
+def _row(row: ScheduleRow, ticks: list[LastTick]) -> dict[str, Any]:
     measured = measure(ticks)
     return {
         "row": row,
-        "words": words or row.cron or (f"every {row.every}" if row.every else "once"),
+        "words": describe_cron(row.cron) if row.cron else f"every {row.every}" if row.every else "once",
         "last": ticks[0] if ticks else None,
         "strip": drawn_strip(ticks, row.timezone),
         "late": measured.lateness_p99_ms,

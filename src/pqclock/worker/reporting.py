@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from pqclock.store.running import Unreported
+from pqclock.store import running
+from pqclock.store.database import Session
 from pqclock.tasks.hooks import Failure, Hooks
 
 # With so many that nobody was told of yet, whoever comes next tells himself.
 UNTOLD_LIMIT = 1_000
+# So many that no worker saw are looked for at once.
+HEAR_LIMIT = 100
 
 
 class Reporting:
@@ -50,9 +53,11 @@ class Reporting:
             with self._lock:
                 self._untold -= 1
 
-    def tell_found(self, failures: Sequence[Unreported]) -> None:
-        """Tell of failures that no worker saw."""
-        for found in failures:
+    def hear_failures(self, session: Session, tasks: Sequence[str]) -> None:
+        """Tell of failures of these tasks that no worker saw; elsewhere, since a report may take its time."""
+        if not self._hooks.reports:
+            return
+        for found in running.hear_failures(session, tasks, HEAR_LIMIT):
             failure = Failure(
                 found.job_id, found.task, found.reason, found.message, found.attempt,
                 retry_in=timedelta(0) if found.retried else None,

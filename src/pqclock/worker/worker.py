@@ -38,7 +38,6 @@ FLUSH_WITHIN = 5.0
 TELL_WITHIN = 2.0
 # What runs comes to its end before a process is replaced, unless it takes longer.
 REPLACE_WITHIN = 3600.0
-HEAR_LIMIT = 100
 # Names that are looked up and several hosts that are tried take their time.
 CONNECT_MAY_TAKE = 50.0
 
@@ -72,13 +71,12 @@ class Worker:
         self._claims = Claims(self._pools, single, self._clock, limits)
         self._held = Held(marks)
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
-        doing, hears = ";".join(str(pool) for pool in pools), bool(app.hooks.reports)
+        doing, hears = ";".join(map(str, pools)), bool(app.hooks.reports)
         self._presence = Presence(url, schema, doing, self._clock, hears=hears, isolates=place is not None)
         self._wakeup = Wakeup()
         self._runs = BatchRuns(app, place, self._held, self._finisher, self._clock, self._released, limits)
-        # A plain bool: a signal handler sets it, and must not wait for a lock that the interrupted code holds.
-        self._stopping = False
-        self._asked = False
+        # Plain bools: a signal handler sets them, and must not wait for a lock that the interrupted code holds.
+        self._stopping = self._asked = False
         self._limits = limits
         self.recycled = False
         self._ear = Ear(poll_only=poll_only)
@@ -164,8 +162,7 @@ class Worker:
         """
         assert self._presence.process_id is not None
         self._finisher.worker_id = self._presence.process_id
-        strays = jobs.give_back(session, self._presence.process_id, self._held.known())
-        if strays:
+        if strays := jobs.give_back(session, self._presence.process_id, self._held.known()):
             log.warning("the replies to claims of %s jobs were lost: these jobs go back", len(strays))
         # A notification may have been lost, or not come through a pooler.
         for job_id in job_verbs.asked(session, self._presence.process_id):
@@ -178,7 +175,7 @@ class Worker:
         gating.rouse(session)
         self._claims.look_everywhere()
         self._deputy.look(session)
-        self._hear_failures(session)
+        self._runs.reporting.hear_failures(session, list(self._app.tasks))
         self._want_paused_back(session)
         self._recycle_if_due()
 
@@ -191,17 +188,8 @@ class Worker:
 
     def _want_paused_back(self, session: Session) -> None:
         """A pause reaches jobs that run as well, where they pass checkpoints."""
-        ids = self._held.interruptible()
-        if ids:
+        if ids := self._held.interruptible():
             self._held.want_back(running.paused_among(session, ids))
-
-    def _hear_failures(self, session: Session) -> None:
-        """Tell the app's reports of failures that no worker saw; elsewhere, since a report may take its time."""
-        if not self._app.hooks.reports:
-            return
-        failures = running.hear_failures(session, list(self._app.tasks), HEAR_LIMIT)
-        if failures:
-            self._runs.reporting.tell_found(failures)
 
     def _listen(self, session: Session) -> None:
         for payload in self._ear.hear(session):
