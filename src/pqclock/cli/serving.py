@@ -62,7 +62,7 @@ def web(asked: Asked, supervised: bool) -> int:
             service.run()
         else:
             began = time.monotonic()
-            with told_of(settings, lambda: {"web": pulse.read(began)}, service.stop):
+            with told_of(settings, address.url, lambda: {"web": pulse.read(began)}, service.stop):
                 service.run()
     finally:
         address.close()

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def told_of(
-    settings: Settings, readings: Readings, stop: Callable[[], None], kill: Callable[[], None] | None = None
+    settings: Settings,
+    url: str,
+    readings: Readings,
+    stop: Callable[[], None],
+    kill: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Serve health and tell systemd meanwhile; signals that ask for a stop are told too. Raises SettingsError."""
     from pqclock import signals
@@ -26,7 +30,7 @@ def told_of(
         return
     from pqclock.health import Health
 
-    health = Health(settings, readings, notifier)
+    health = Health(settings, url, readings, notifier)
 
     def stop_and_say_so() -> None:
         stop()

@@ -14,6 +14,7 @@ from pqclock.clock.leader import Leader, TermOver, Untrusted
 from pqclock.clock.lookout import Lookout, describe
 from pqclock.errors import Refused
 from pqclock.loop import Wakeup, backoff
+from pqclock.metrics import clock_metrics
 from pqclock.pulse import Pulse
 from pqclock.rules.retention import DEFAULT, Keep
 from pqclock.store import leadership, processes
@@ -56,6 +57,7 @@ class Clock:
         self._allow_session_pooler = allow_session_pooler
         self._pulse = pulse or Pulse()
         self._watchdog = Watchdog("clock", on_hang, pulse=self._pulse)
+        self._metrics = clock_metrics()
         self._lookout = Lookout()
         self._wakeup = Wakeup()
         self._stopping = False
@@ -180,7 +182,9 @@ class Clock:
         self._pulse.say("leading")
         log.info("leading: term %s", epoch, extra={"epoch": epoch})
         self._lookout.calm()
-        leader = Leader(session, epoch, process_id, self._lookout.skew)
+        leader = Leader(session, epoch, process_id, self._lookout.skew, self._metrics)
+        if self._metrics is not None:
+            self._metrics.term()
         partition_keeper = PartitionKeeper(self._url, self._schema, self._keep)
         partition_keeper.start()
         steady_at = time.monotonic() + STEADY_AFTER

@@ -12,6 +12,7 @@ from pqclock.clock import caretaker
 from pqclock.clock.planner import Planned, Planner
 from pqclock.clock.skew import Skew
 from pqclock.loop import DatabaseClock
+from pqclock.metrics import ClockMetrics
 from pqclock.store import after, gating, jobs, leadership, processes
 from pqclock.store.database import Session
 from pqclock.store.jobs import Promotion
@@ -42,11 +43,19 @@ class Untrusted(TermOver):
 class Leader:
     """The one clock that inserts and promotes; `turn()` does one round and says how long to sleep."""
 
-    def __init__(self, session: Session, epoch: int, process_id: int, skew: Skew | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        epoch: int,
+        process_id: int,
+        skew: Skew | None = None,
+        metrics: ClockMetrics | None = None,
+    ) -> None:
         self._session = session
         self._epoch = epoch
         self._process_id = process_id
-        self._planner = Planner(session, epoch)
+        self._metrics = metrics
+        self._planner = Planner(session, epoch, metrics)
         self._clock = DatabaseClock()
         self._skew = Skew(to_log(log, logging.WARNING), to_log(log)) if skew is None else skew
         self._next_beat = 0.0
@@ -84,6 +93,8 @@ class Leader:
         # Before the promotion, which makes ready those that wait for nothing more.
         self._resolve = self._resolve and after.resolve(self._session, PROMOTE_SLICE).more
         promotion = jobs.promote(self._session, PROMOTE_SLICE, release=self._release)
+        if self._metrics is not None and promotion.promoted:
+            self._metrics.promoted(promotion.promoted)
         self._release = promotion.promoted >= PROMOTE_SLICE
         more = self._release or self._resolve
         wakes = [promotion.next_run_at]

@@ -10,6 +10,7 @@ from datetime import datetime
 from pqclock.clock.aside import Aside, Identity
 from pqclock.clock.pace import Pace
 from pqclock.clock.pausing import plan_paused
+from pqclock.metrics import ClockMetrics
 from pqclock.rules.overlap import Judged, Unfinished, judge
 from pqclock.rules.ticks import Entry
 from pqclock.store import runtime, schedules
@@ -60,8 +61,9 @@ class _Draft:
 class Planner:
     """Plans due schedules in slices, and missed ticks when nothing of the present is due; keeps the compiled ones."""
 
-    def __init__(self, session: Session, epoch: int) -> None:
+    def __init__(self, session: Session, epoch: int, metrics: ClockMetrics | None = None) -> None:
         self._session = session
+        self._metrics = metrics
         self._epoch = epoch
         self._compiled: OrderedDict[tuple[int, int, bool], Compiled] = OrderedDict()
         self._aside = Aside("cannot be planned until it is changed")
@@ -199,7 +201,11 @@ class Planner:
 
     def _insert(self, drafts: Sequence[_Draft], unfinished: Mapping[int, Unfinished]) -> Insertion:
         rows = [row for draft in drafts for row in draft.rows(unfinished.get(draft.reach.schedule_id, Unfinished()))]
-        return schedules.insert_ticks(self._session, self._epoch, [draft.reach for draft in drafts], rows)
+        written = schedules.insert_ticks(self._session, self._epoch, [draft.reach for draft in drafts], rows)
+        if self._metrics is not None and written.in_office:
+            for row in rows:
+                self._metrics.ticks(row.outcome, row.count)
+        return written
 
     def _compile(self, row: DueSchedule) -> Compiled:
         """The schedule of a row; raises for a definition that this version of pqclock cannot read."""

@@ -196,7 +196,7 @@ def week(session: Session) -> dict[str, Any]:
         "now": now,
         "heat": heat(grid, hours, f"ticks an hour from {absolute(begin)} on, UTC"),
         "busiest": [(begin + timedelta(hours=hour), number) for hour, number in busiest],
-        "often": sorted(by_key.items(), key=lambda item: -item[1])[:10],
+        "often": sorted(((key, n) for key, n in by_key.items() if n), key=lambda item: -item[1])[:10],
         "days": [
             (name, sorted(days.get(day, {}).items(), key=lambda item: item[1][0])) for day, name in enumerate(names)
         ],

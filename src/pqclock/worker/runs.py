@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pqclock.loop import DatabaseClock
+from pqclock.metrics import job_metrics
 from pqclock.rules.job import Outcome
 from pqclock.store.jobs import ClaimedJob
 from pqclock.tasks.app import App
@@ -55,11 +57,15 @@ class Runs:
         self._children = Children(place, clock, limits)
         self._deadlines = Deadlines()
         self.reporting = Reporting(app.hooks)
+        self._metrics = job_metrics()
         self.ended = 0
 
     def begin(self, jobs: Sequence[ClaimedJob], pool: WorkingPool) -> None:
         """Give claimed jobs to executors of their pool; what finds none waits for the next one that is free."""
         self._held.add(jobs)
+        if self._metrics is not None:
+            for queue, number in Counter(job.queue for job in jobs).items():
+                self._metrics.claimed(queue, number)
         for job in pool.seat(jobs):
             self._dispatch(job, pool)
 
@@ -258,6 +264,11 @@ class Runs:
     def _hand_over(self, run: Run, outcome: Outcome, error: BaseException | None, *, apart: bool) -> None:
         self.ended += 1
         self._finisher.put(outcome)
+        if self._metrics is not None:
+            job, began = run.job, run.started_at
+            late = (began - job.run_at).total_seconds() if job.attempt == 1 else None
+            took = time.monotonic() - run.began
+            self._metrics.ended(job.queue, job.task, outcome.outcome or outcome.state, late, took)
         if error is None and outcome.error is None:
             return
         outcomes.report(run, outcome)

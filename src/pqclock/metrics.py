@@ -1,0 +1,118 @@
+"""Counters and histograms of this process for Prometheus; nothing is counted where nobody has asked for it.
+
+The processes of one supervisor write into files of one folder, each under its own name, so that a process that follows
+another one goes on counting where that one ended; one page tells all of them. Where `PROMETHEUS_MULTIPROC_DIR` is set
+already, as by a web server that has its own page, they are told there.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+NAME_VARIABLE = "PQCLOCK_PROCESS_NAME"
+
+# Queues beyond so many are counted under one name: each is a series, and somebody may have one for each customer.
+MOST_QUEUES = 100
+OTHERS = "(others)"
+LATENESS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600)
+DURATIONS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600)
+
+
+def wanted() -> bool:
+    """Whether anybody will read what is counted here."""
+    return bool(os.environ.get(FOLDER_VARIABLE)) and find_spec("prometheus_client") is not None
+
+
+class JobMetrics:
+    """What a worker has claimed and what became of it."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
+        _name_values()
+        self.registry = registry = CollectorRegistry()
+        self._claimed = Counter("pqclock_jobs_claimed", "Jobs that were claimed.", ["queue"], registry=registry)
+        self._ended = Counter(
+            "pqclock_attempts", "Runs that have ended, by outcome.", ["queue", "task", "outcome"], registry=registry
+        )
+        self._late = Histogram(
+            "pqclock_lateness_seconds", "From when a job was due to when its handler began, first attempts.", ["queue"],
+            buckets=LATENESS, registry=registry,
+        )  # fmt: skip
+        self._took = Histogram(
+            "pqclock_run_seconds", "How long handlers ran.", ["queue", "task"], buckets=DURATIONS, registry=registry
+        )
+        self._queues: set[str] = set()
+
+    def claimed(self, queue: str, number: int = 1) -> None:
+        """Jobs of a queue were claimed."""
+        self._claimed.labels(self._bounded(queue)).inc(number)
+
+    def ended(self, queue: str, task: str, outcome: str, late: float | None, took: float | None) -> None:
+        """A run has ended; seconds late and seconds long, where that is known."""
+        queue = self._bounded(queue)
+        self._ended.labels(queue, task, outcome).inc()
+        if late is not None:
+            self._late.labels(queue).observe(max(0.0, late))
+        if took is not None:
+            self._took.labels(queue, task).observe(max(0.0, took))
+
+    def _bounded(self, queue: str) -> str:
+        if queue not in self._queues:
+            if len(self._queues) >= MOST_QUEUES:
+                return OTHERS
+            self._queues.add(queue)
+        return queue
+
+
+class ClockMetrics:
+    """What a clock has done in its terms."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter
+
+        _name_values()
+        self.registry = registry = CollectorRegistry()
+        self._ticks = Counter(
+            "pqclock_ticks",
+            "Ticks that were decided on, by what the ledger says of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._promoted = Counter(
+            "pqclock_jobs_promoted", "Jobs that became ready when they were due.", registry=registry
+        )
+        self._terms = Counter("pqclock_terms", "Terms of leadership of these clocks.", registry=registry)
+
+    def ticks(self, outcome: str, number: int) -> None:
+        """Ticks were written to the ledger."""
+        self._ticks.labels(outcome).inc(number)
+
+    def promoted(self, number: int) -> None:
+        """Jobs became ready."""
+        self._promoted.inc(number)
+
+    def term(self) -> None:
+        """A term has begun."""
+        self._terms.inc()
+
+
+def job_metrics() -> JobMetrics | None:
+    """Those of a worker, where they are wanted."""
+    return JobMetrics() if wanted() else None
+
+
+def clock_metrics() -> ClockMetrics | None:
+    """Those of a clock, where they are wanted."""
+    return ClockMetrics() if wanted() else None
+
+
+def _name_values() -> None:
+    """Have the files named after the child that this process is, not after its process id: that one comes once."""
+    name = os.environ.get(NAME_VARIABLE)
+    if name:
+        from prometheus_client import values
+
+        values.ValueClass = values.MultiProcessValue(lambda: name.replace(" ", "-"))  # type: ignore[no-untyped-call]
