@@ -317,7 +317,7 @@ def test_job_ids_are_read_by_index(database: Any) -> None:
     session.conn.execute("SET enable_seqscan = off")
     params: dict[str, Any] = dict.fromkeys(("state", "queue", "task", "schedule", "label", "parent"))
     plan = session.conn.execute(
-        b"EXPLAIN " + query("listings.job_ids", "pqclock"), params | {"before": 2**63 - 1, "limit": 51}
+        b"EXPLAIN " + query("listings.job_ids", "pqclock"), params | {"before": 2**63 - 1, "above": -1, "limit": 51}
     ).fetchall()
     text = "\n".join(line for (line,) in plan)
     assert "Merge Append" in text and "job_pkey" in text and "Seq Scan" not in text

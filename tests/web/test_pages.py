@@ -83,6 +83,7 @@ def test_one_schedule(page: TestClient, seed: Seed) -> None:
     text = page.get("/schedule?key=nightly-report").text
     for told in ("Ticks", "Coming", "Definition", ".toml:3", "skipped", "coalesced", "02:00:00 CE"):
         assert told in text, told
+    assert page.get("/schedule?key=heartbeat").status_code == 200
     assert page.get("/schedule?key=none").status_code == 404
     assert page.get("/schedule").status_code == 404
 

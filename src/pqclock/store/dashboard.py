@@ -96,6 +96,12 @@ def pace(session: Session) -> dict[str, Pace]:
     return {row.queue: row for row in rows}
 
 
+def newest(session: Session) -> int:
+    """The id of the job that came last."""
+    row = session.run("dashboard.newest").fetchone()
+    return int(row[0]) if row else 0
+
+
 def fleet(session: Session) -> list[Member]:
     """All clocks and workers that are known."""
     return session.fetch(Member, "dashboard.fleet", limit=_SHOWN)

@@ -11,19 +11,17 @@ SELECT 'running', count(*) FROM (SELECT FROM {schema}.job AS j WHERE j.state = '
 SELECT count(*) FROM (SELECT FROM {schema}.job_history AS h WHERE h.state = %(state)s LIMIT %(most)s) AS e
 
 -- name: pace
--- Of the jobs that ended last, by queue: how many, since when, and how long they waited and ran.
+-- Of the newest jobs that have ended, by queue: how many, since when, and how long they waited and ran.
 WITH newest AS MATERIALIZED (
     SELECT h.queue, h.state, h.finished_at,
            extract(epoch FROM h.started_at - h.run_at) AS waited, extract(epoch FROM h.finished_at - h.started_at) AS ran
-    FROM {schema}.job_history AS h
-    WHERE h.finished_at > clock_timestamp() - %(within)s::interval
-    ORDER BY h.id DESC LIMIT %(most)s
+    FROM {schema}.job_history AS h ORDER BY h.id DESC LIMIT %(most)s
 )
 SELECT n.queue, count(*) AS ended, count(*) FILTER (WHERE n.state = 'failed') AS failed,
        extract(epoch FROM clock_timestamp() - min(n.finished_at))::float8 AS seconds,
        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY n.waited)::float8[] AS waited,
        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY n.ran)::float8[] AS ran
-FROM newest AS n GROUP BY n.queue ORDER BY n.queue
+FROM newest AS n WHERE n.finished_at > clock_timestamp() - %(within)s::interval GROUP BY n.queue ORDER BY n.queue
 
 -- name: fleet
 -- Clocks and workers, with what they do and how far their clocks are off.
@@ -50,6 +48,10 @@ GROUP BY f.name ORDER BY bytes DESC, f.name LIMIT %(limit)s
 -- When the table of live jobs was last vacuumed, by whomever.
 SELECT greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid))
 FROM pg_class AS c WHERE c.oid = to_regclass('{schema}.job')
+
+-- name: newest
+-- The id that was drawn last.
+SELECT last_value FROM {schema}.job_id
 
 -- name: state
 -- Changes with everything that is committed in this database.

@@ -53,7 +53,8 @@ def sentence(error: BaseException) -> str:
 # What a server, a database or a role may have set otherwise, and our statements rely on.
 SESSION_DEFAULTS = b"""
 SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, MDY', false),
-       set_config('IntervalStyle', 'postgres', false), set_config('default_transaction_isolation', 'read committed', false)
+       set_config('IntervalStyle', 'postgres', false), set_config('default_transaction_isolation', 'read committed', false),
+       set_config('jit', 'off', false)
 """
 
 _NAME_LINE = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)

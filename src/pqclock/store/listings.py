@@ -82,15 +82,21 @@ def jobs(
     label: str | None = None,
     parent: int | None = None,
     before: int | None = None,
+    above: int = -1,
     limit: int = 50,
 ) -> Page[JobRow]:
-    """The newest jobs first, live and finished; `before` is the id to go on below, `parent` that of a job or fan-out."""
+    """The newest jobs first, live and finished; `before` is the id to go on below, `parent` that of a job or fan-out.
+
+    Looked at are ids greater than `above`, so that a search for what is rare comes to an end.
+    """
     filters = {
         "state": state, "queue": queue, "task": task, "schedule": schedule, "label": label,
         "parent": None if parent is None else max(-1, min(parent, _LAST_ID)),
     }  # fmt: skip
     bound = _LAST_ID if before is None else min(before, _LAST_ID)
-    ids = [job_id for (job_id,) in session.run("listings.job_ids", before=bound, limit=limit + 1, **filters)]
+    ids = [
+        job_id for (job_id,) in session.run("listings.job_ids", before=bound, above=above, limit=limit + 1, **filters)
+    ]
     rows = session.fetch(JobRow, "listings.jobs", ids=ids[:limit])
     return Page(rows, str(ids[limit - 1]) if len(ids) > limit else None)
 
@@ -145,15 +151,19 @@ def queues(session: Session, *, after: str = "", limit: int = 50, only: str | No
     )
 
 
-def tasks(session: Session, *, after: str = "", limit: int = 50, only: str | None = None) -> Page[TaskRow]:
+def tasks(
+    session: Session, *, after: str = "", limit: int = 50, only: str | None = None, counted: int = MOST_COUNTED
+) -> Page[TaskRow]:
     """Tasks by name that are published or paused, with their live jobs: counted among the newest 100,000 of all."""
-    rows = session.fetch(TaskRow, "listings.tasks", after=after, limit=limit + 1, only=only, most=MOST_COUNTED)
+    rows = session.fetch(TaskRow, "listings.tasks", after=after, limit=limit + 1, only=only, most=counted)
     return _page(rows, limit, lambda row: row.task)
 
 
-def labels(session: Session, *, after: str = "", limit: int = 50, only: str | None = None) -> Page[LabelRow]:
+def labels(
+    session: Session, *, after: str = "", limit: int = 50, only: str | None = None, counted: int = MOST_COUNTED
+) -> Page[LabelRow]:
     """Labels by name that are paused or that live jobs have: those among the newest 100,000."""
-    rows = session.fetch(LabelRow, "listings.labels", after=after, limit=limit + 1, only=only, most=MOST_COUNTED)
+    rows = session.fetch(LabelRow, "listings.labels", after=after, limit=limit + 1, only=only, most=counted)
     return _page(rows, limit, lambda row: row.label)
 
 
@@ -167,7 +177,7 @@ def status(session: Session, some: int = 5) -> Status:
     """Leader, processes, queues, the next ticks and the last failures."""
     return Status(
         now=now(session),
-        leader=session.fetch(LeaderRow, "listings.leader")[0],
+        leader=leader(session),
         processes=processes(session, limit=MAX_LIMIT).rows,
         queues=queues(session, limit=MAX_LIMIT).rows,
         coming=session.fetch(ComingTick, "listings.coming", limit=some),
@@ -175,6 +185,11 @@ def status(session: Session, some: int = 5) -> Status:
         pauses=session.fetch(PauseRow, "listings.pauses", limit=MAX_LIMIT),
         set_aside=set_aside(session),
     )
+
+
+def leader(session: Session) -> LeaderRow:
+    """The present term, or the last one."""
+    return session.fetch(LeaderRow, "listings.leader")[0]
 
 
 def set_aside(session: Session) -> list[SetAside]:

@@ -14,7 +14,7 @@ SELECT clock_timestamp()
 WITH wanted AS (SELECT (SELECT s.id FROM {schema}.schedule AS s WHERE s.key = %(schedule)s::text) AS schedule_id),
 live AS (
     SELECT j.id FROM {schema}.job AS j
-    WHERE j.id < %(before)s::bigint
+    WHERE j.id < %(before)s::bigint AND j.id > %(above)s::bigint
       AND (%(state)s::text IS NULL OR j.state::text = %(state)s::text)
       AND (%(queue)s::text IS NULL OR j.queue = %(queue)s::text)
       AND (%(task)s::text IS NULL OR j.task = %(task)s::text)
@@ -25,7 +25,7 @@ live AS (
 ),
 past AS (
     SELECT h.id FROM {schema}.job_history AS h
-    WHERE h.id < %(before)s::bigint
+    WHERE h.id < %(before)s::bigint AND h.id > %(above)s::bigint
       AND (%(state)s::text IS NULL OR h.state = %(state)s::text)
       AND (%(queue)s::text IS NULL OR h.queue = %(queue)s::text)
       AND (%(task)s::text IS NULL OR h.task = %(task)s::text)

@@ -70,3 +70,5 @@ def _looked(session: Session, view: Callable[[Session], Result]) -> Result:
 
 def _configure(conn: _Conn) -> None:
     conn.execute(SESSION_DEFAULTS)
+    # Filters that are not there must not be planned for: without its state, a search goes through a whole history.
+    conn.execute("SELECT set_config('plan_cache_mode', 'force_custom_plan', false)")

@@ -17,6 +17,8 @@ from pqclock.web.params import Params
 
 STATES = (*LIVE, *TERMINAL)
 FILTERS = ("queue", "task", "label", "schedule")
+# A page looks through so many jobs for those that its filters let through.
+SPAN = 100_000
 # From this age on a transaction is worth a look.
 OLD = timedelta(seconds=1)
 
@@ -24,11 +26,15 @@ OLD = timedelta(seconds=1)
 def jobs(session: Session, params: Params) -> dict[str, Any]:
     """Jobs, the newest first."""
     filters: dict[str, Any] = {"state": params.choice("state", STATES), **{name: params.text(name) for name in FILTERS}}
-    page = listings.jobs(session, before=params.number("before"), limit=params.limit(), **filters)
+    before = params.number("before") or dashboard.newest(session) + 1
+    # All of a history is too much to look through for what is rare.
+    above = max(0, before - SPAN) if any(filters[name] for name in FILTERS) else 0
+    page = listings.jobs(session, before=before, above=above - 1, limit=params.limit(), **filters)
     return {
         "now": listings.now(session),
         "rows": page.rows,
-        "next": page.next,
+        "next": page.next or (str(above) if above else None),
+        "looked_at": SPAN if above and page.next is None else None,
         "filters": filters,
         "states": STATES,
         "counts": dashboard.counts(session),
@@ -120,9 +126,8 @@ def queues(session: Session, params: Params) -> dict[str, Any]:
         "pace": dashboard.pace(session),
         "promise_of": promise_of,
         "within": dashboard.WITHIN,
-        "tasks": listings.tasks(session, limit=100).rows,
-        "labels": listings.labels(session, limit=50).rows,
-        "pauses": listings.status(session).pauses,
+        "tasks": listings.tasks(session, limit=100, counted=dashboard.MOST).rows,
+        "labels": listings.labels(session, limit=50, counted=dashboard.MOST).rows,
     }
 
 
@@ -141,7 +146,7 @@ def processes(session: Session, params: Params) -> dict[str, Any]:  # noqa: ARG0
     return {
         "now": now,
         "members": members,
-        "status": listings.status(session),
+        "leader": listings.leader(session),
         "silent": now - LEASE_LENGTH,
         "places_of": places_of,
         "versions": sorted({member.code_version for member in members}),
