@@ -98,6 +98,7 @@ def fill(
     session.conn.execute(LEADER.encode(), {"id": rows[0][0]})
     session.conn.execute(LIVE.encode(), {**values, "worker": rows[2][0]})
     session.conn.execute(TASK.encode(), values)
+    session.conn.execute("SELECT setval('pqclock.job_id', max(id)) FROM pqclock.jobs")
     _gates(session, text)
     pauses.pause(session, "queue", "mice", None, text)
     pauses.pause(session, "task", task, None, text)

@@ -40,7 +40,7 @@ add_verbs(jobs)
 @click.option("--parent", type=click.IntRange(min=0), metavar="ID", help="Only the parts of this job or fan-out.")
 @paging
 @asking("database_url", "schema")
-def list_jobs(asked: Asked, limit: int, cursor: str | None, parent: int | None, **filters: str | None) -> None:
+def list_jobs(asked: Asked, limit: int, cursor: str | None, parent: int | None, **filters: Any) -> None:
     """List jobs, the newest first.
 
     \b

@@ -51,7 +51,7 @@ class Jobs:
         limit: int = 50,
     ) -> Page[JobRow]:
         """The newest jobs first, live and finished; `next` of the page is the `before` of the page behind it."""
-        filters = {"state": state, "queue": queue, "task": task, "schedule": schedule, "label": label}
+        filters: dict[str, Any] = {"state": state, "queue": queue, "task": task, "schedule": schedule, "label": label}
         with self._connections.session() as session, listings.reading(session):
             return listings.jobs(session, **filters, parent=parent, before=before, limit=limit)
 

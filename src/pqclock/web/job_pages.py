@@ -26,9 +26,10 @@ OLD = timedelta(seconds=1)
 def jobs(session: Session, params: Params) -> dict[str, Any]:
     """Jobs, the newest first."""
     filters: dict[str, Any] = {"state": params.choice("state", STATES), **{name: params.text(name) for name in FILTERS}}
-    before = params.number("before") or dashboard.newest(session) + 1
-    # All of a history is too much to look through for what is rare.
-    above = max(0, before - SPAN) if any(filters[name] for name in FILTERS) else 0
+    before, above = params.number("before"), 0
+    if any(filters[name] for name in FILTERS) and filters["state"] not in LIVE:
+        # All of a history is too much to look through for what is rare.
+        above = max(0, (before or dashboard.newest(session) + 1) - SPAN)
     page = listings.jobs(session, before=before, above=above - 1, limit=params.limit(), **filters)
     return {
         "now": listings.now(session),
