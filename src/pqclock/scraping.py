@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pqclock.health")
 
 WITHIN = "3s"
+TRIES, AGAIN_AFTER = 5, 0.05
 
 
 def prepare(settings: Settings) -> None:
@@ -64,15 +66,14 @@ class Scraped:
     def page(self) -> Page:
         """Everything, in the text format of Prometheus."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-        from prometheus_client.multiprocess import MultiProcessCollector
 
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=os.environ[FOLDER_VARIABLE])  # type: ignore[no-untyped-call]
+        counted = _counted()
         readings = self._readings()
         _register(registry, list(_pulses(readings)))
         if any(one.state == "leading" for one in readings.values()):
             _register(registry, self._looked())
-        return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)
+        return HTTPStatus.OK, CONTENT_TYPE_LATEST, counted + generate_latest(registry)
 
     def _looked(self) -> list[Metric]:
         try:
@@ -85,6 +86,25 @@ class Scraped:
         except (*CONNECTION_LOST, DatabaseError, PqclockError) as error:
             log.warning("the database could not be looked at for /metrics: %s", " ".join(str(error).split()))
             return [_gauge("pqclock_database_up", "Whether the database answered.", [((), 0.0)])]
+
+
+def _counted() -> bytes:
+    """What is in the files of the processes; nothing of it while one of them cannot be read."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    error: Exception | None = None
+    for _ in range(TRIES):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=os.environ[FOLDER_VARIABLE])  # type: ignore[no-untyped-call]
+        try:
+            return generate_latest(registry)
+        except Exception as fault:
+            # A process that begins makes its file in several steps.
+            error = fault
+            time.sleep(AGAIN_AFTER)
+    log.warning("what processes have counted cannot be read now: %s", error)
+    return b""
 
 
 class _Fixed:

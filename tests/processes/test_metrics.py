@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import Database
 from pqclock.metrics import MOST_QUEUES, OTHERS, JobMetrics
+from pqclock.pulse import Reading
+from pqclock.scraping import Scraped
 from processes.fleet import Fleet, children_of, eventually
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -105,6 +108,15 @@ def test_gates_and_queues_are_told(fleet: Fleet, database: Database) -> None:
     assert value(samples, "pqclock_jobs", queue="mice", state="ready") == 3
     assert value(samples, "pqclock_queue_paused", queue="mice") == 1
     assert (value(samples, "pqclock_oldest_ready_seconds", queue="mice") or 0) > 0
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_file_that_is_being_made_keeps_the_rest_from_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    (tmp_path / "counter_worker-1.db").touch()
+    readings = {"worker 1": Reading(0.0, ready=True, state="working")}
+    status, _, text = Scraped("", "pqclock", lambda: readings).page()
+    assert status == 200 and b'pqclock_alive{process="worker 1"} 1.0' in text
 
 
 def test_queues_beyond_a_hundred_share_a_name() -> None:
