@@ -7,8 +7,10 @@ already, as by a web server that has its own page, they are told there.
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 NAME_VARIABLE = "PQCLOCK_PROCESS_NAME"
@@ -44,7 +46,7 @@ class JobMetrics:
         self._took = Histogram(
             "pqclock_run_seconds", "How long handlers ran.", ["queue", "task"], buckets=DURATIONS, registry=registry
         )
-        self._queues: set[str] = set()
+        self._queues = _queues_so_far()
 
     def claimed(self, queue: str, number: int = 1) -> None:
         """Jobs of a queue were claimed."""
@@ -107,6 +109,21 @@ def job_metrics() -> JobMetrics | None:
 def clock_metrics() -> ClockMetrics | None:
     """Those of a clock, where they are wanted."""
     return ClockMetrics() if wanted() else None
+
+
+def _queues_so_far() -> set[str]:
+    """The queues that the process before this one has counted by name, in the file that goes on here."""
+    folder, name = os.environ.get(FOLDER_VARIABLE), os.environ.get(NAME_VARIABLE)
+    file = Path(folder or ".", f"counter_{(name or '').replace(' ', '-')}.db")
+    if not folder or not name or not file.exists():
+        return set()
+    from prometheus_client.mmap_dict import MmapedDict
+
+    try:
+        keys = [json.loads(key) for key, *_ in MmapedDict.read_all_values_from_file(str(file))]  # type: ignore[no-untyped-call]
+    except Exception:
+        return set()
+    return {key[2]["queue"] for key in keys if "queue" in key[2]} - {OTHERS}
 
 
 def _name_values() -> None:

@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
         page = self.server.pages.get(self.path.partition("?")[0])
         status, media, body = page() if page else (HTTPStatus.NOT_FOUND, "text/plain", self._contents())
         self.send_response(status)
-        self.send_header("Content-Type", f"{media}; charset=utf-8")
+        self.send_header("Content-Type", media if "charset=" in media else f"{media}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")

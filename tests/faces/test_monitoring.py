@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from conftest import ROOT, Database
 from pqclock.metrics import ClockMetrics, JobMetrics
 from pqclock.pulse import Reading
-from pqclock.scraping import _pulses, database_metrics
+from pqclock.scraping import UP, _looks, _pulses
 from web.seed import fill
 
 PLACE = ROOT / "examples" / "monitoring"
@@ -28,9 +28,9 @@ def names(database: Database) -> set[str]:
     jobs.ended("q", "t", "succeeded", 1.0, 1.0)
     clocks.ticks("inserted", 1)
     text = generate_latest(jobs.registry) + generate_latest(clocks.registry)
-    families = [*database_metrics(database.session), *_pulses({"clock": Reading(0.0, ready=True, state="leading")})]
+    families = [*_looks(database.session), *_pulses({"clock": Reading(0.0, ready=True, state="leading")})]
     told = {sample.name for family in families for sample in family.samples}
-    return told | set(re.findall(r"^(pqclock_[a-z_]+)", text.decode(), re.MULTILINE))
+    return {UP} | told | set(re.findall(r"^(pqclock_[a-z_]+)", text.decode(), re.MULTILINE))
 
 
 def expressions() -> dict[str, str]:

@@ -103,8 +103,9 @@ def test_gates_and_queues_are_told(fleet: Fleet, database: Database) -> None:
 
     enqueue_gated(database.session, "fuse:shop:a", count=3, queue="mice")
     gates.blow(database.session, "shop:a")
+    # The page is made once a second.
+    eventually(lambda: value(scraped(fleet, clock), "pqclock_gates_closed", kind="fuse", rule="shop") == 1)
     samples = scraped(fleet, clock)
-    assert value(samples, "pqclock_gates_closed", kind="fuse", rule="shop") == 1
     assert value(samples, "pqclock_jobs", queue="mice", state="ready") == 3
     assert value(samples, "pqclock_queue_paused", queue="mice") == 1
     assert (value(samples, "pqclock_oldest_ready_seconds", queue="mice") or 0) > 0

@@ -48,7 +48,7 @@ def test_web_serves_until_it_is_stopped_also_with_open_pages(fleet: Fleet) -> No
     assert health is not None
     eventually(lambda: ask(f"{health[1]}/readyz")[0] == 200)
     with urllib.request.urlopen(f"{address}/events", timeout=10) as stream:
-        assert stream.readline() == b"retry: 2000\n"
+        assert stream.readline() == b"retry: 200\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 
@@ -57,7 +57,7 @@ def test_changes_are_sent_as_events(fleet: Fleet, database: Database) -> None:
     address = address_of(fleet, fleet.start("web", "--web", "127.0.0.1:0"))
     with urllib.request.urlopen(f"{address}/events", timeout=10) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
-        assert stream.readline() == b"retry: 2000\n"
+        assert stream.readline() == b"retry: 200\n"
         eventually(
             lambda: (
                 database.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%web live%'") == 1
@@ -100,6 +100,21 @@ def test_a_port_that_is_taken_is_refused_only_where_it_was_asked_for(fleet: Flee
         assert "use another port" in fleet.log_of(refused)
     first, second = (address_of(fleet, fleet.start("web")) for _ in range(2))
     assert first != second
+
+
+def test_a_hangup_ends_no_dashboard(fleet: Fleet) -> None:
+    process = fleet.start("web", "--web", "127.0.0.1:0")
+    address = address_of(fleet, process)
+    process.send_signal(signal.SIGHUP)
+    assert ask(f"{address}/schedules")[0] == 200 and process.poll() is None
+
+
+def test_web_waits_for_its_database(fleet: Fleet) -> None:
+    process = fleet.start(
+        "web", "--web", "127.0.0.1:0", "--wait", "1s", PQCLOCK_DATABASE_URL="postgresql://nobody@127.0.0.1:9/x"
+    )
+    assert process.wait(30) == 3
+    assert "does not answer now" in fleet.log_of(process)
 
 
 def test_web_wants_the_schema(fleet: Fleet, empty_url: str) -> None:

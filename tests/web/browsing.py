@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--host-resolver-rules=MAP evil.example 127.0.0.1",
+    "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP clock.example 127.0.0.1",
 )  # fmt: skip
 UP_WITHIN = 30.0
 
@@ -43,11 +44,11 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def dashboard(url: str, *arguments: str, port: int = 0) -> Iterator[str]:
+def dashboard(url: str, *arguments: str, **environment: str) -> Iterator[str]:
     """`pqclock web` on a database; gives its address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pqclock", "web", "--web", f"127.0.0.1:{port}", "--database-url", url, *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [sys.executable, "-m", "pqclock", "web", "--web", "127.0.0.1:0", "--database-url", url, *arguments],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment},
     )  # fmt: skip
     try:
         yield _address(process)

@@ -304,6 +304,17 @@ def test_forms_of_others_are_refused(chrome: Browser, address: str, evil_page: s
     assert database.value("SELECT count(*) FROM pqclock.audit WHERE action = 'trigger'") == 0
 
 
+def test_deeds_are_done_by_a_name_that_is_not_this_machines(chrome: Browser, database: Database, seed: Seed) -> None:
+    token = "a-token-of-the-tests"
+    with dashboard(database.url, "--web-hosts", "clock.example", PQCLOCK_WEB_TOKEN=token) as address:
+        named = address.replace("127.0.0.1", "clock.example")
+        with opened(chrome, named, [], http_credentials={"username": "ada", "password": token}) as page:
+            page.goto("/schedules")
+            page.locator("tr", has_text="heartbeat").get_by_role("button", name="Run now").click()
+            assert "trigger schedule heartbeat" in told(page)
+    assert database.value("SELECT actor FROM pqclock.audit ORDER BY id DESC LIMIT 1") == "ada"
+
+
 def test_foreign_names_are_refused(chrome: Browser, address: str) -> None:
     with opened(chrome, address.replace("127.0.0.1", "evil.example"), []) as page:
         answer = page.goto("/jobs")

@@ -93,10 +93,10 @@ def test_faults_of_fields(field: Field, text: str, fault: str) -> None:
 def test_arguments_are_hidden_but_for_their_names() -> None:
     value = {"to": "ada@example.org", "card": {"number": "4111", "ok": True}, "ids": ["a", 1], "nothing": None}
     assert json.loads(shown_args(value, ())) == {
-        "to": HIDDEN, "card": {"number": HIDDEN, "ok": True}, "ids": [HIDDEN, HIDDEN], "nothing": None,
+        "to": HIDDEN, "card": {"number": HIDDEN, "ok": HIDDEN}, "ids": [HIDDEN, HIDDEN], "nothing": HIDDEN,
     }  # fmt: skip
     assert json.loads(shown_args(value, ("to",)))["to"] == "ada@example.org"
-    assert json.loads(shown_args(value, ("card", "ids")))["card"] == {"number": HIDDEN, "ok": True}
+    assert json.loads(shown_args(value, ("card", "ids")))["card"] == {"number": HIDDEN, "ok": HIDDEN}
     assert json.loads(shown_args(value, ("*",))) == value
     assert json.loads(shown_args("secret", ())) == HIDDEN
 

@@ -19,6 +19,7 @@ from web.seed import Seed, fill
 if TYPE_CHECKING:
     from conftest import Database
 
+HERE = ("127.0.0.1", 50_000)
 OWN = {"Sec-Fetch-Site": "same-origin"}
 PAGES = ("schedules", "calendar", "jobs", "gates", "queues", "processes", "database", "deeds")
 
@@ -30,7 +31,7 @@ def seed(database: Database) -> Seed:
 
 @pytest.fixture
 def page(database: Database) -> Iterator[TestClient]:
-    with TestClient(create_app(database.url), base_url="http://localhost:8484", headers=OWN) as client:
+    with TestClient(create_app(database.url), base_url="http://localhost:8484", headers=OWN, client=HERE) as client:
         yield client
 
 
@@ -110,7 +111,7 @@ def test_one_job_hides_its_arguments(page: TestClient, database: Database, seed:
     assert "Why it is not running" in page.get(f"/job?id={seed.ready}").text
     assert page.get("/job?id=999999999").status_code == 404
     app = create_app(database.url, shown_args=["to"])
-    with TestClient(app, base_url="http://localhost", headers=OWN) as client:
+    with TestClient(app, base_url="http://localhost", headers=OWN, client=HERE) as client:
         assert "ada@example.org" in client.get(f"/job?id={seed.running}").text
 
 
@@ -128,6 +129,40 @@ def test_queues_and_processes(page: TestClient, seed: Seed) -> None:
     processes = page.get("/processes").text
     assert "leader" in processes and "standby" in processes and "silent since" in processes and "/10" in processes
     assert "xmin" in page.get("/database").text
+
+
+def test_a_queue_in_which_nothing_has_begun(page: TestClient, database: Database) -> None:
+    for _ in range(2):
+        job = database.value("SELECT pqclock.enqueue('mail', queue => 'fresh')")
+    done(page, "cancel", job)
+    assert "fresh" in page.get("/queues").text
+
+
+def test_a_schedule_that_cannot_be_planned_here_hides_no_other(
+    page: TestClient, database: Database, seed: Seed
+) -> None:
+    database.session.conn.execute(
+        "UPDATE pqclock.schedule SET definition = definition || '{\"timezone\": \"Moon/Crater\"}' WHERE key = 'invoices'"
+    )
+    assert "nightly-report" in page.get("/calendar").text
+    answer = page.get("/schedule?key=invoices")
+    assert answer.status_code == 200 and "cannot be planned here" in answer.text
+    assert page.get("/schedules").status_code == 200
+
+
+def test_what_somebody_holds_is_not_waited_for(page: TestClient, database: Database, seed: Seed) -> None:
+    other = database.connect()
+    with other.transaction():
+        other.conn.execute("SELECT FROM pqclock.schedule WHERE key = 'heartbeat' FOR UPDATE")
+        answer = do(page, "backfill", "heartbeat", since="2026-01-01", until="2026-01-02", force="yes")
+    other.close()
+    assert answer.status_code == 400 and 'role="alert"' in answer.text
+
+
+def test_forms_that_are_none(page: TestClient) -> None:
+    assert page.post("/act", data={f"f{n}": "x" for n in range(60)}).status_code == 413
+    answer = page.post("/act", data={"do": "x" * 70_000})
+    assert answer.status_code == 413 and "content-security-policy" in answer.headers
 
 
 def test_verbs_of_schedules(page: TestClient, database: Database, seed: Seed) -> None:
@@ -211,7 +246,7 @@ def test_a_name_as_long_as_one_may_be_is_audited(page: TestClient, database: Dat
 
 def test_viewers_see_no_verbs_and_have_none(database: Database, seed: Seed) -> None:
     app = create_app(database.url, access=Access(read_only=True))
-    with TestClient(app, base_url="http://localhost", headers=OWN) as client:
+    with TestClient(app, base_url="http://localhost", headers=OWN, client=HERE) as client:
         for name in (*PAGES, f"job?id={seed.ready}", "schedule?key=heartbeat", "gate?ref=bank:acct"):
             text = client.get(f"/{name}").text
             assert "act?do=" not in text and 'method="post"' not in text, name
@@ -323,7 +358,7 @@ def test_mounted_behind_somebody_elses_sign_in(database: Database, seed: Seed) -
 
 def test_without_a_database_pages_say_so(database: Database) -> None:
     app = create_app("postgresql://nobody@127.0.0.1:9/nothing?connect_timeout=1")
-    with TestClient(app, base_url="http://localhost") as client:
+    with TestClient(app, base_url="http://localhost", client=HERE) as client:
         answer = client.get("/jobs")
     assert answer.status_code == 503
     assert "does not answer now" in answer.text

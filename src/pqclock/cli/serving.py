@@ -56,6 +56,7 @@ def web(asked: Asked, supervised: bool) -> int:
     try:
         pulse = Pulse()
         service = Service(settings, address.url, declared_paths(settings), pulse)
+        signals.on_hangup(lambda: None)
         if supervised:
             signals.on_stop(service.stop)
             signals.stop_with_parent(service.stop)

@@ -2,7 +2,13 @@
 -- Live jobs by state; none of them is counted beyond a bound, so that a backlog costs no more to look at than a queue.
 SELECT 'scheduled' AS state, count(*) FROM (SELECT FROM {schema}.job AS j WHERE j.state = 'scheduled' LIMIT %(most)s) AS s
 UNION ALL
-SELECT 'ready', count(*) FROM (SELECT FROM {schema}.job AS j WHERE j.state = 'ready' LIMIT %(most)s) AS r
+SELECT 'ready', count(*) FROM (
+    -- Each part has an index of its own.
+    (SELECT FROM {schema}.job AS j WHERE j.state = 'ready' AND j.lane IS NULL LIMIT %(most)s)
+    UNION ALL
+    (SELECT FROM {schema}.job AS j WHERE j.state = 'ready' AND j.lane IS NOT NULL LIMIT %(most)s)
+    LIMIT %(most)s
+) AS r
 UNION ALL
 SELECT 'running', count(*) FROM (SELECT FROM {schema}.job AS j WHERE j.state = 'running' LIMIT %(most)s) AS u
 
@@ -19,8 +25,9 @@ WITH newest AS MATERIALIZED (
 )
 SELECT n.queue, count(*) AS ended, count(*) FILTER (WHERE n.state = 'failed') AS failed,
        extract(epoch FROM clock_timestamp() - min(n.finished_at))::float8 AS seconds,
-       percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY n.waited)::float8[] AS waited,
-       percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY n.ran)::float8[] AS ran
+       -- Of what ended before it began there are none.
+       coalesce(percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY n.waited)::float8[], '{NULL,NULL,NULL}') AS waited,
+       coalesce(percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY n.ran)::float8[], '{NULL,NULL,NULL}') AS ran
 FROM newest AS n WHERE n.finished_at > clock_timestamp() - %(within)s::interval GROUP BY n.queue ORDER BY n.queue
 
 -- name: fleet

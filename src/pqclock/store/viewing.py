@@ -45,6 +45,10 @@ class Views:
         """What `view` reads, all of it at one instant. Raises DatabaseUnreachable, and PqclockError after three seconds."""
         return self._with(lambda session: _looked(session, view))
 
+    def preview(self, view: Callable[[Session], Result]) -> Result:
+        """What a deed would do; it may lock what it looks at, and is over after three seconds."""
+        return self._with(lambda session: _previewed(session, view))
+
     def act(self, deed: Callable[[Session], Result]) -> Result:
         """What comes of a deed; it has its own transactions. Raises DatabaseUnreachable, and what the deed raises."""
         return self._with(deed)
@@ -68,7 +72,15 @@ def _looked(session: Session, view: Callable[[Session], Result]) -> Result:
         return view(session)
 
 
+def _previewed(session: Session, view: Callable[[Session], Result]) -> Result:
+    with session.transaction():
+        session.run("listings.limit_time", timeout=LOOK)
+        return view(session)
+
+
 def _configure(conn: _Conn) -> None:
     conn.execute(SESSION_DEFAULTS)
     # Filters that are not there must not be planned for: without its state, a search goes through a whole history.
     conn.execute("SELECT set_config('plan_cache_mode', 'force_custom_plan', false)")
+    # What somebody else holds is not waited for, and no deed goes on for ever: each has one of a few connections.
+    conn.execute("SELECT set_config('lock_timeout', '2s', false), set_config('statement_timeout', '60s', false)")

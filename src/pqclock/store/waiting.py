@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import psycopg
 
 from pqclock.errors import DatabaseUnreachable
 from pqclock.rules.durations import format_duration
-from pqclock.store.database import Session
+
+Opened = TypeVar("Opened")
 
 log = logging.getLogger("pqclock")
 
@@ -19,9 +21,9 @@ TRY_EVERY = 0.2
 
 
 def within(
-    wait: timedelta, open_session: Callable[[], Session], stopped: Callable[[float], bool] | None = None
-) -> Session | None:
-    """The session that `open_session` gives, tried again until `wait` is over; then its DatabaseUnreachable is raised.
+    wait: timedelta, open_session: Callable[[], Opened], stopped: Callable[[float], bool] | None = None
+) -> Opened | None:
+    """What `open_session` gives, a session mostly, tried again until `wait` is over; then its DatabaseUnreachable is raised.
 
     `stopped` sleeps at most so many seconds and says whether a stop was asked for; None is given then.
     """

@@ -7,11 +7,11 @@ A browser sends a page's requests to any host that a name resolves to, and forms
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Literal
 
 from starlette.datastructures import Headers
@@ -34,7 +34,8 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # Not no-referrer: with it browsers hide the origin of our own forms, which is their proof.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -61,7 +62,7 @@ Authorize = Callable[[Scope], "tuple[str, Role] | None"]
 
 @dataclass(frozen=True)
 class Access:
-    """Who may do what. Without tokens and `authorize` everybody may who reaches the address, which is then a local one.
+    """Who may do what. Without tokens and `authorize` everybody may, from this machine alone.
 
     `hosts` are the names by which the dashboard is called, `*` all of them; with `read_only` nobody acts.
     """
@@ -126,6 +127,13 @@ def same_origin(headers: Mapping[str, str], scheme: str) -> bool:
     return origin is not None and origin.lower() in {f"{s}://{headers['host'].lower()}" for s in {scheme, "https"}}
 
 
+def _is_local(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 def _credentials(given: str | None) -> tuple[str, str]:
     kind, _, rest = (given or "").partition(" ")
     if kind.lower() == "bearer":
@@ -134,7 +142,7 @@ def _credentials(given: str | None) -> tuple[str, str]:
         return "", ""
     try:
         name, _, token = base64.b64decode(rest, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return "", ""
     return name, token
 
@@ -174,6 +182,8 @@ class Guard:
                 return PlainTextResponse("Sign in first.\n", 403)
             challenge = {"WWW-Authenticate": 'Basic realm="pqclock", charset="UTF-8"'}
             return PlainTextResponse("Give a name of your choice, and the token as password.\n", 401, challenge)
+        if self._access.open and not _is_local(caller.origin):
+            return PlainTextResponse("Only this machine may, until there is a token or a sign-in.\n", 403)
         scope["caller"] = caller
         return None if scope["method"] in SAFE_METHODS else self._refuse_deed(scope, headers, caller)
 

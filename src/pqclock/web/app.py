@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,8 +13,7 @@ from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -72,7 +72,7 @@ def create_app(
     access: Access | None = None,
     shown_args: Collection[str] = (),
     live: bool = True,
-) -> Starlette:
+) -> ASGIApp:
     """The dashboard of one schema. Mount it behind your own sign-in with `Access(authorize=..., hosts=...)`.
 
     `shown_args` are the names of arguments whose values may show, `*` all of them. Without `live` pages stay as they
@@ -101,10 +101,11 @@ class Dashboard:
         self._shown_args = frozenset(shown_args)
         self._live = live
         self._hub = Hub(url, schema)
+        self._lock = threading.Lock()
         self._views: Views | None = None
         self._pages = _pages(files)
 
-    def application(self) -> Starlette:
+    def application(self) -> ASGIApp:
         """The routes behind their guard."""
         routes = [
             Route("/", self._home),
@@ -114,13 +115,9 @@ class Dashboard:
             Route("/static/{name}", _static),
             *(Route(f"/{page.name}", self._endpoint(page)) for page in self._pages),
         ]
-        guard: Callable[..., ASGIApp] = Guard
-        return Starlette(
-            routes=routes,
-            middleware=[Middleware(guard, access=self._access)],
-            exception_handlers={404: self._lost},
-            lifespan=self._lifespan,
-        )
+        pages = Starlette(routes=routes, exception_handlers={404: self._lost}, lifespan=self._lifespan)
+        # Outside of all of it, so that what goes wrong has its headers too.
+        return Guard(pages, self._access)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -136,9 +133,10 @@ class Dashboard:
     @property
     def views(self) -> Views:
         """The pool, which a mounted application has no other moment to open than its first request."""
-        if self._views is None:
-            self._views = Views(self._url, self._schema)
-        return self._views
+        with self._lock:
+            if self._views is None:
+                self._views = Views(self._url, self._schema)
+            return self._views
 
     async def _home(self, request: Request) -> Response:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/schedules")
@@ -208,8 +206,11 @@ class Dashboard:
         return self._page(request, "act", status, menu="", action=action, of=of, values=values, **more)
 
     async def _act(self, request: Request) -> Response:
-        body = await request.body()
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
+        try:
+            body = await request.body()
+            pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
+        except (ClientDisconnect, ValueError):
+            return PlainTextResponse("No form of the dashboard is so large.\n", 413)
         return await run_in_threadpool(self._carry_out, request, dict(pairs))
 
     def _carry_out(self, request: Request, form: dict[str, str]) -> Response:
@@ -221,7 +222,7 @@ class Dashboard:
             order = Order(form.get("of", ""), read(action.fields, form), caller.name)
             if action.preview is not None and form.get("sure") != "yes":
                 preview = action.preview
-                lines = self.views.act(lambda session: preview(session, order))
+                lines = self.views.preview(lambda session: preview(session, order))
                 return self._form(request, action, form, preview=lines)
             deed = self.views.act(lambda session: _audited(session, action, order, caller))
         except (PqclockError, DatabaseError) as error:

@@ -1,6 +1,6 @@
 """Tells open pages that something has changed: one listening connection for all of them, and none while nobody looks.
 
-A notification comes at once, but not every change sends one. So while pages are open the database is also asked, twice a
+A notification comes at once, but not every change sends one. So while pages are open the database is also asked, five times a
 second and for all of them together, whether anything was committed: that costs a few microseconds.
 """
 
@@ -17,11 +17,14 @@ from pqclock.store.listening import hear, listen
 
 log = logging.getLogger("pqclock.web")
 
-LOOK_EVERY = 0.4
+LOOK_EVERY = 0.2
 # What comes in a burst is one change.
-DEBOUNCE = 0.25
+DEBOUNCE = 0.15
 # Proxies close what is silent for longer.
 KEEP_ALIVE = 15.0
+LONGEST = 60.0
+# Where only the state has changed, which everything does that is committed anywhere on the server.
+NO_SOONER_THAN = 0.5
 RETRY = 2.0
 MOST_PAGES = 200
 
@@ -48,8 +51,10 @@ class Hub:
         changed = asyncio.Event()
         self._enter(changed)
         try:
-            yield b"retry: 2000\n\n"
-            while not self._closed.is_set():
+            yield b"retry: 200\n\n"
+            until = time.monotonic() + LONGEST
+            # A server that is to end waits for its streams: pages come back by themselves.
+            while not self._closed.is_set() and time.monotonic() < until:
                 try:
                     await asyncio.wait_for(changed.wait(), KEEP_ALIVE)
                 except TimeoutError:
@@ -102,10 +107,13 @@ class Hub:
 
     def _watch_on(self, session: Session) -> None:
         listen(session)
+        told = -NO_SOONER_THAN
         while self._pages and not self._closed.is_set():
             heard = bool(hear(session)) or any(session.conn.notifies(timeout=LOOK_EVERY, stop_after=1))
             row = session.run("dashboard.state").fetchone()
-            if heard or row != self._state:
+            quiet = time.monotonic() - told < NO_SOONER_THAN
+            if heard or (row != self._state and not quiet):
+                told = time.monotonic()
                 if self._state is not None:
                     time.sleep(DEBOUNCE)
                     hear(session)

@@ -106,7 +106,7 @@ def schedule(session: Session, params: Params) -> dict[str, Any] | None:
         return None
     row, now = found[0], listings.now(session)
     ticks = last_ticks(session, [key], STRIP)
-    definition = Schedule.from_definition(key, declared.definition)
+    words, coming = _planned(row, declared.definition, now)
     zone = known_zone(row.timezone)
     return {
         "now": now,
@@ -117,10 +117,10 @@ def schedule(session: Session, params: Params) -> dict[str, Any] | None:
         "strip": drawn_strip(ticks, row.timezone),
         "durations": _durations(ticks, zone),
         "measured": measure(ticks),
-        "words": describe(definition),
+        "words": words,
         "declared": declared,
         "fields": _fields(declared.definition),
-        "coming": [] if row.state in ("removed", "disabled") else _coming(definition, now),
+        "coming": coming,
         "deeds": audit.rows(session, target=f"schedule {key}", limit=5).rows,
     }
 
@@ -145,8 +145,14 @@ def _durations(ticks: Sequence[LastTick], zone: Any) -> Markup:
     return bars(values, f"how long the last {len(values)} runs took, at most {length(longest)}")
 
 
-def _coming(definition: Schedule, after: datetime) -> list[datetime]:
-    return list(islice(_ticks(definition, after), COMING))
+def _planned(row: ScheduleRow, definition: Mapping[str, Any], after: datetime) -> tuple[str, list[datetime]]:
+    """What a schedule means, in words, and what is coming; of one that cannot be planned here, that."""
+    try:
+        schedule = Schedule.from_definition(row.key, dict(definition))
+        ticks = [] if row.state in ("removed", "disabled") else list(islice(_ticks(schedule, after), COMING))
+        return describe(schedule), ticks
+    except Exception as error:
+        return f"{row.cron or row.every or 'once'} (it cannot be planned here: {first_line(str(error))})", []
 
 
 def _ticks(definition: Schedule, after: datetime) -> Any:
@@ -184,7 +190,11 @@ def week(session: Session) -> dict[str, Any]:
         if time.monotonic() > deadline:
             left_out += 1
             continue
-        _spread(key, Schedule.from_definition(key, definition), begin, loads, by_key, days)
+        try:
+            _spread(key, Schedule.from_definition(key, definition), begin, loads, by_key, days)
+        except Exception:
+            # One that cannot be planned here is told on its own page, and hides no other.
+            left_out += 1
     hours = [f"{hour:02}" for hour in range(24)]
     names = [(begin + timedelta(days=day)).date() for day in range(DAYS)]
     first = begin.hour

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import EADDRINUSE
@@ -15,9 +16,9 @@ from pqclock.errors import PqclockError, SettingsError
 from pqclock.pulse import Pulse
 from pqclock.rules.listening import Endpoint, parse_endpoint
 from pqclock.settings import Settings
-from pqclock.store import listings, migrate
-from pqclock.store.database import DatabaseError
-from pqclock.store.viewing import Views
+from pqclock.store import migrate
+from pqclock.store.database import DatabaseError, Session
+from pqclock.store.waiting import within
 from pqclock.web.access import LOCAL_HOSTS, Access
 from pqclock.web.app import Dashboard
 from pqclock.web.drift import Files
@@ -83,10 +84,14 @@ class Service:
 
     def __init__(self, settings: Settings, url: str, paths: Sequence[str], pulse: Pulse) -> None:
         access = access_of(settings)
+        self._pulse, self._wait = pulse, settings.wait
         self._listener = bind(parse_endpoint(settings.web), settings.origin("web"))
         files = Files(settings.set, paths) if paths else None
         self._dashboard = Dashboard(url, settings.schema, access, settings.web_args, files=files)
         application = self._dashboard.application()
+        # What these have to say is said in our form.
+        for name in ("uvicorn", "psycopg.pool"):
+            logging.getLogger(name).parent = logging.getLogger("pqclock")
         config = uvicorn.Config(
             application, log_config=None, access_log=False, proxy_headers=False, server_header=False,
             timeout_graceful_shutdown=GRACE, lifespan="on",
@@ -102,7 +107,9 @@ class Service:
     def run(self) -> None:
         """Serve until `stop()`; raises SchemaMismatch where the schema is not there, or another version's."""
         with self._listener:
-            check(self._dashboard.views)
+            self._pulse.say("waiting for the database")
+            if within(self._wait, lambda: self._dashboard.views.look(_fits), self._stopped) is None:
+                return
             log.info("dashboard: %s", self.address)
             self._server.run(sockets=[self._listener])
 
@@ -110,10 +117,15 @@ class Service:
         """Have `run()` return; callable from any thread and from signal handlers."""
         self._server.should_exit = True
 
+    def _stopped(self, seconds: float) -> bool:
+        self._pulse.turn(seconds)
+        time.sleep(min(seconds, 0.2))
+        return self._server.should_exit
 
-def check(views: Views) -> None:
-    """Raises DatabaseUnreachable, or SchemaMismatch."""
-    views.look(migrate.check_schema)
+
+def _fits(session: Session) -> bool:
+    migrate.check_schema(session)
+    return True
 
 
 class _Server(uvicorn.Server):
@@ -142,7 +154,7 @@ class _Server(uvicorn.Server):
 
     def _reach(self) -> None:
         try:
-            self._dashboard.views.look(listings.now)
+            self._dashboard.views.look(_fits)
         except (PqclockError, DatabaseError) as error:
             log.debug("the database does not answer: %s", error)
             self._pulse.say("waiting for the database")

@@ -103,7 +103,7 @@ def _masked(value: Any, allowed: Collection[str]) -> Any:
         }
     if isinstance(value, list):
         return [_masked(inner, allowed) for inner in value[:20]]
-    return value if value is None or isinstance(value, bool) else HIDDEN
+    return HIDDEN
 
 
 def badge(state: str) -> Markup:

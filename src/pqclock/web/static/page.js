@@ -36,6 +36,13 @@
     const place = document.getElementById("live-state");
     if (place) { place.textContent = text; place.dataset.state = text; }
   };
+  // What could not be had is asked for again: nobody is to take old data for the present.
+  let again = null;
+  const failed = () => {
+    state("waiting");
+    clearTimeout(again);
+    again = setTimeout(refresh, 3000);
+  };
   const refresh = () => {
     if (document.hidden) { pending = true; return; }
     htmx.trigger("#live", "pqclock:changed");
@@ -45,7 +52,12 @@
     stream = new EventSource("events");
     stream.addEventListener("changed", refresh);
     stream.onopen = () => state("live");
-    stream.onerror = () => state("waiting");
+    stream.onerror = () => {
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      stream = null;
+      failed();
+      setTimeout(open, 5000);
+    };
     if (pending) { pending = false; refresh(); }
   };
   const close = () => {
@@ -60,7 +72,12 @@
     document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
     addEventListener("pagehide", close);
     addEventListener("pageshow", open);
+    for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+      document.body.addEventListener(name, failed);
+    }
     document.body.addEventListener("htmx:afterSwap", () => {
+      clearTimeout(again);
+      if (stream) state("live");
       const place = document.getElementById("live");
       if (place && place.dataset.now) document.body.dataset.now = place.dataset.now;
       shown();
