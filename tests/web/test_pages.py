@@ -127,7 +127,7 @@ def test_queues_and_processes(page: TestClient, seed: Seed) -> None:
     text = page.get("/queues").text
     assert "latency_15m" in text and ">15m" in text and "mail.send" in text and "finance" in text
     processes = page.get("/processes").text
-    assert "leader" in processes and "standby" in processes and "silent since" in processes and "/10" in processes
+    assert "leader" in processes and "standby" in processes and "silent, " in processes and "/10" in processes
     assert "xmin" in page.get("/database").text
 
 
