@@ -92,6 +92,7 @@ class Service:
         # What these have to say is said in our form.
         for name in ("uvicorn", "psycopg.pool"):
             logging.getLogger(name).parent = logging.getLogger("pqclock")
+            logging.getLogger(name).setLevel(logging.WARNING)
         config = uvicorn.Config(
             application, log_config=None, access_log=False, proxy_headers=False, server_header=False,
             timeout_graceful_shutdown=GRACE, lifespan="on",
