@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from psycopg import sql
+from starlette.testclient import TestClient
 
 from pqclock import App
 from pqclock.clock.clock import Clock
@@ -20,7 +21,10 @@ from pqclock.errors import ArgumentError, Refused
 from pqclock.rules.pools import parse_pools
 from pqclock.store import explaining, grants, listings, migrate, partitions
 from pqclock.store.database import Session, connect
+from pqclock.web import create_app
 from pqclock.worker.worker import Worker
+from web.seed import fill
+from web.test_pages import HERE, OWN, PAGES
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,23 @@ def test_a_schema_that_was_made_by_somebody_else_is_taken_over(prefix: str, empt
         admin.conn.execute(grants.script("pqclock", prefix).encode())
         owners = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'pqclock'::regnamespace"
         assert admin.conn.execute(owners.encode()).fetchall() == [(f"{prefix}_owner",)]
+
+
+@pytest.mark.parametrize("role", ["clock", "reader"])
+def test_the_dashboard_looks_as_either_and_acts_as_the_clock(roles: Roles, role: str) -> None:
+    with closing(connect(roles.url, "pqclock", "test")) as admin:
+        seed = fill(admin)
+    deeds = {
+        "trigger": "heartbeat", "pause-schedule": "heartbeat", "cancel": seed.running, "retry": seed.failed,
+        "discard": seed.ready, "run": seed.scheduled, "blow": "bank:acct", "reset": "bank:acct", "pause-queue": "q",
+    }  # fmt: skip
+    dashboard = create_app(roles.url_of(role))
+    with TestClient(dashboard, base_url="http://localhost", client=HERE, headers=OWN) as page:
+        for name in (*PAGES, "schedule?key=heartbeat", f"job?id={seed.ready}", "gate?ref=bank:acct"):
+            assert page.get(f"/{name}").status_code == 200, name
+        for slug, of in deeds.items():
+            answer = page.post("/act", data={"do": slug, "of": str(of)}, follow_redirects=False)
+            assert answer.status_code == (303 if role == "clock" else 400), (slug, answer.text)
 
 
 def test_clock_worker_enqueuer_and_reader_work_together(roles: Roles) -> None:

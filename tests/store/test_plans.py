@@ -8,10 +8,13 @@ from pqclock.alarms import LATE
 from pqclock.clock.caretaker import SLICE
 from pqclock.clock.leader import PROMOTE_SLICE
 from pqclock.rules.explaining import MOST_AHEAD
+from pqclock.rules.pools import parse_pools
+from pqclock.store.claiming import claim_gated
 from pqclock.store.database import query
 from pqclock.store.jobs import CRASH_LIMIT, LEASE_LENGTH
 from pqclock.store.pauses import HELD_AT_ONCE, SEEN_AT_ONCE
 from pqclock.worker.claims import CLAIM_LIMIT
+from store.gated import enqueue_gated, throttle
 from store.samples import DAY, MINUTE, NOW
 
 if TYPE_CHECKING:
@@ -140,3 +143,26 @@ def test_the_last_ticks_of_a_page_of_schedules_are_read_by_index(database: Datab
     # The days before are not looked into.
     assert f"job_history_succeeded_{NOW - 2 * DAY:%Y%m%d}" not in plan
     assert f"Seq Scan on job_history_succeeded_{day}" not in plan
+
+
+def test_what_a_claim_does_at_gates_walks_its_indexes(database: Database) -> None:
+    session = database.session
+    session.conn.execute(JOBS.encode(), {"now": NOW, "count": 1_000_000})
+    session.conn.execute("SELECT setval('pqclock.job_id', 1000001), setval('pqclock.ready_seq', 1000001)")
+    throttle(session, "bank", concurrency=1)
+    for key in range(200):
+        enqueue_gated(session, f"throttle:bank:{key}", count=50)
+    session.conn.execute("ANALYZE pqclock.job, pqclock.lane, pqclock.gate")
+    claim_gated(session, parse_pools("*")[0], ["mail"], 10, worker_id=1, lease=5)
+    # Its statements are inside of functions: the server tells their plans as it runs them.
+    session.conn.execute("LOAD 'auto_explain'")
+    session.conn.execute(
+        "SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET client_min_messages = log"
+    )
+    told: list[str] = []
+    session.conn.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    assert claim_gated(session, parse_pools("*")[0], ["mail"], 50, worker_id=1, lease=6).jobs
+    for index in ("job_claim_lane on job", "job_pkey on job", "lane_serve on lane"):
+        assert any(index in plan for plan in told), index
+    for plan in told:
+        assert "Seq Scan on job " not in plan, plan

@@ -14,6 +14,7 @@ import click
 from pqclock.cli.children import clock_child, environment, worker_children
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.root import EXIT_CODES
+from pqclock.cli.serving import WEB, web_children
 
 if TYPE_CHECKING:
     from pqclock.address import Address
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _DATABASE = ("database_url", "schema", "wait", "health")
 _CLOCK = ("clock_database_url", "allow_session_pooler", "set", "schedules", "watch", "keep")
 _WORKER = ("app", "queues", "processes", "max_jobs", "max_memory", "poll_only", "stop_timeout")
-_WEB = ("web", "web_hosts", "web_read_only", "web_args")
 _LOG = ("log_format", "log_level")
 
 _supervised = click.option("--supervised", is_flag=True, hidden=True)
@@ -86,14 +86,13 @@ def worker(asked: Asked, supervised: bool) -> int:
 
 
 @click.command(hidden=True, epilog=EXIT_CODES)
-@asking(*_DATABASE, *_CLOCK, *_WORKER, *_WEB, "folder", *_LOG, multiple=("schedules", "web_hosts", "web_args"))
+@asking(*_DATABASE, *_CLOCK, *_WORKER, *WEB, "folder", *_LOG, multiple=("schedules", "web_hosts", "web_args"))
 def everything(asked: Asked) -> int:
     """Run clock, workers and dashboard in one supervised process, on the embedded server unless an address is set.
 
     On the embedded server changed schedule files are applied unless --no-watch is given.
     """
     from pqclock.cli.embedding import find_or_start
-    from pqclock.cli.serving import web_children
     from pqclock.worker.loading import refuse_no_app
 
     _set_up_log(asked.settings)

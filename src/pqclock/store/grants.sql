@@ -43,6 +43,14 @@ BEGIN
     LOOP
         EXECUTE pg_catalog.format('ALTER %s %s OWNER TO {owner}', thing.kind, thing.name);
     END LOOP;
+    -- What lies outside of the days is counted where it lies: these may read it through its parent anyway.
+    FOR thing IN
+        SELECT c.oid::regclass AS name FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = {schema_literal}::regnamespace AND c.relkind = 'r' AND c.relispartition
+          AND pg_catalog.pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
+    LOOP
+        EXECUTE pg_catalog.format('GRANT SELECT ON %s TO {clock}, {worker}, {reader}', thing.name);
+    END LOOP;
     FOR thing IN
         SELECT p.oid::regprocedure AS name FROM pg_catalog.pg_proc AS p
         WHERE p.pronamespace = {schema_literal}::regnamespace AND p.proowner <> {owner_literal}::regrole

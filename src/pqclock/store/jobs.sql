@@ -439,7 +439,7 @@ again AS (
                 || CASE WHEN o.review THEN ', and it is held until a person has looked at it' ELSE '' END,
         lease = NULL, worker_id = NULL, claimed_at = NULL, started_at = NULL, expires_at = NULL, granted = NULL
     FROM orphan AS o
-    WHERE j.id = o.id AND j.lease = o.lease 
+    WHERE j.id = o.id AND j.lease = o.lease
       AND (o.review OR (o.apart OR j.crashes + 1 < %(crash_limit)s) AND j.deaths + 1 < %(death_limit)s)
     RETURNING j.*, j.attempt + 1 AS ran_as
 ),

@@ -35,7 +35,7 @@ log = logging.getLogger("pqclock.web")
 
 View = Callable[[Session, Params], "dict[str, Any] | None"]
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
-# What a browser shows of a form that is sent again.
+# The browser asks for the page anew: to load it again does nothing again.
 SEE_OTHER = 303
 
 
@@ -186,7 +186,7 @@ class Dashboard:
         if not self._live or self._hub.full:
             return PlainTextResponse("Live pages are switched off, or too many are open.\n", 503)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._hub.changes(lambda: None), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self._hub.changes(), media_type="text/event-stream", headers=headers)
 
     def _ask(self, request: Request) -> Response:
         """The form of an action."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 from pqclock.store.listening import hear, listen
@@ -46,8 +46,8 @@ class Hub:
         """Whether there are as many pages as there may be."""
         return len(self._pages) >= MOST_PAGES
 
-    async def changes(self, gone: Callable[[], object]) -> AsyncIterator[bytes]:
-        """Server-sent events for one page, until it is gone or this process ends."""
+    async def changes(self) -> AsyncIterator[bytes]:
+        """Server-sent events for one page, until it is gone, its time is over or this process ends."""
         changed = asyncio.Event()
         self._enter(changed)
         try:
@@ -66,7 +66,6 @@ class Hub:
         finally:
             with self._lock:
                 self._pages.pop(changed, None)
-            gone()
 
     def close(self) -> None:
         """End all streams."""
