@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pqclock.metrics import wanted
+from pqclock.metrics import opentelemetry
+from pqclock.metrics.prometheus import wanted
 from pqclock.pulse import Reading
 from pqclock.rules.listening import parse_endpoint
 from pqclock.settings import Settings
 from pqclock.systemd import Notifier
 
 if TYPE_CHECKING:
+    from pqclock.exporting import Exported
     from pqclock.probes import Page, Probes
 
 log = logging.getLogger("pqclock.health")
@@ -45,6 +47,11 @@ class Health:
 
                 pages[METRICS] = Scraped(url, settings.schema, readings).page
             self.probes = Probes(parse_endpoint(settings.health), pages, settings.origin("health"))
+        self._exported: Exported | None = None
+        if opentelemetry.wanted():
+            from pqclock.exporting import Exported
+
+            self._exported = Exported(url, settings.schema, readings)
         self._ending = threading.Event()
 
     def start(self) -> None:
@@ -62,6 +69,8 @@ class Health:
     def stop(self) -> None:
         """Tell no more."""
         self._ending.set()
+        if self._exported is not None:
+            self._exported.stop()
         if self.probes is not None:
             self.probes.stop()
 

@@ -19,7 +19,7 @@ from typing import IO
 
 from pqclock.loop import Wakeup
 from pqclock.marks import MarksFile
-from pqclock.metrics import NAME_VARIABLE
+from pqclock.metrics.prometheus import NAME_VARIABLE
 from pqclock.pulse import Pulse, Reading, read
 from pqclock.store import processes
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, connect

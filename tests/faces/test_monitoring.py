@@ -11,9 +11,10 @@ pytest.importorskip("prometheus_client")
 from prometheus_client import generate_latest
 
 from conftest import ROOT, Database
-from pqclock.metrics import ClockMetrics, JobMetrics
+from pqclock.metrics.prometheus import ClockMetrics, JobMetrics
+from pqclock.observing import UP, looked_at, of_processes
 from pqclock.pulse import Reading
-from pqclock.scraping import UP, _looks, _pulses
+from pqclock.scraping import family
 from web.seed import fill
 
 PLACE = ROOT / "examples" / "monitoring"
@@ -28,9 +29,9 @@ def names(database: Database) -> set[str]:
     jobs.ended("q", "t", "succeeded", 1.0, 1.0)
     clocks.ticks("inserted", 1)
     text = generate_latest(jobs.registry) + generate_latest(clocks.registry)
-    families = [*_looks(database.session), *_pulses({"clock": Reading(0.0, ready=True, state="leading")})]
-    told = {sample.name for family in families for sample in family.samples}
-    return {UP} | told | set(re.findall(r"^(pqclock_[a-z_]+)", text.decode(), re.MULTILINE))
+    gauges = [*looked_at(database.session), *of_processes({"clock": Reading(0.0, ready=True, state="leading")})]
+    told = {sample.name for gauge in gauges for sample in family(gauge).samples}
+    return {f"pqclock_{UP}"} | told | set(re.findall(r"^(pqclock_[a-z_]+)", text.decode(), re.MULTILINE))
 
 
 def expressions() -> dict[str, str]:

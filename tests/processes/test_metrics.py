@@ -15,7 +15,8 @@ pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import Database
-from pqclock.metrics import MOST_QUEUES, OTHERS, JobMetrics
+from pqclock.metrics.bounds import MOST_QUEUES, OTHERS
+from pqclock.metrics.prometheus import JobMetrics
 from pqclock.pulse import Reading
 from pqclock.scraping import Scraped
 from processes.fleet import Fleet, children_of, eventually

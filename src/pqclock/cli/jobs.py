@@ -106,6 +106,7 @@ def show_job(asked: Asked, job_id: int) -> None:
     with connected(asked.settings) as session, listings.reading(session):
         found = listings.job(session, job_id)
         progress = listings.progress(session, [job_id]).get(job_id)
+        trace_id = listings.trace_id(session, job_id)
         family = Family.of(session, job_id)
         now = listings.now(session)
     if found is None and family.whole is not None:
@@ -115,18 +116,20 @@ def show_job(asked: Asked, job_id: int) -> None:
         raise UnknownJob(f"the database has no job {job_id}, or not any more: see `pqclock jobs list`")
     job, attempts = found
     if asked.json:
-        print_json("jobs", [job], None, attempts=attempts, progress=[progress] if progress else [], **family.as_json())
+        told: dict[str, Any] = {
+            "progress": [progress] if progress else [],
+            "trace": [trace_id] if trace_id else [],
+            **family.as_json(),
+        }
+        print_json("jobs", [job], None, attempts=attempts, **told)
     else:
-        _show(job, attempts, progress, family, now)
+        _show(job, attempts, {"progress": progress_words(progress), "trace": trace_id, **family.words()}, now)
 
 
-def _show(
-    job: JobRow, attempts: list[AttemptRow], progress: dict[str, Any] | None, family: Family, now: datetime
-) -> None:
+def _show(job: JobRow, attempts: list[AttemptRow], beside: dict[str, Any], now: datetime) -> None:
     instants = ("run_at", "tick", "created_at", "started_at", "finished_at")
     values = {name: getattr(job, name) for name in JobRow.__slots__}
-    values["progress"] = progress_words(progress)
-    values |= family.words()
+    values |= beside
     show(details((name, moment(value, now) if name in instants else value) for name, value in values.items()))
     if not attempts:
         return

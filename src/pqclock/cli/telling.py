@@ -21,10 +21,11 @@ def told_of(
 ) -> Iterator[None]:
     """Serve health and tell systemd meanwhile; signals that ask for a stop are told too. Raises SettingsError."""
     from pqclock import signals
+    from pqclock.metrics import opentelemetry
     from pqclock.systemd import Notifier
 
     notifier = Notifier.from_environment()
-    if settings.health is None and not notifier.wanted:
+    if settings.health is None and not notifier.wanted and not opentelemetry.wanted():
         signals.on_stop(stop, kill)
         yield
         return

@@ -48,16 +48,22 @@ def slices(jobs: Iterable[NewJob], *, whole: bool = False) -> Iterator[list[NewJ
 
 
 def insertion(
-    jobs: Sequence[NewJob], code_defaults: Defaults, now: datetime | None = None, *, quiet: bool | None = None
+    jobs: Sequence[NewJob],
+    code_defaults: Defaults,
+    now: datetime | None = None,
+    *,
+    quiet: bool | None = None,
+    trace: Mapping[str, str] | None = None,
 ) -> dict[str, str | None]:
     """The parameters of the statement `jobs.insert`, for connections of every kind: texts alone.
 
     With `quiet` the caller tells workers itself, by the notification in the last column; None for those who never do.
+    `trace` is the trace context that all of them carry.
     """
     numbers: dict[tuple[Any, ...], int] = {}
     which = [numbers.setdefault(kind, len(numbers) + 1) for kind in _kinds(jobs)]
     return {
-        "kinds": _encode([_kind(values) for values in numbers]),
+        "kinds": _encode([_kind(values, trace) for values in numbers]),
         # They are JSON texts already.
         "args": f"[{','.join([job.args for job in jobs])}]",
         "which": f"{{{','.join(map(str, which))}}}" if len(numbers) > 1 else "{}",
@@ -87,10 +93,12 @@ def _places(jobs: Sequence[NewJob]) -> Iterator[tuple[int, ...]]:
         known[id(job)] = number
 
 
-def _kind(values: tuple[Any, ...]) -> dict[str, Any]:
+def _kind(values: tuple[Any, ...], trace: Mapping[str, str] | None) -> dict[str, Any]:
     kind = {name: _plain(name, value) for name, value in zip(_FIELDS, values, strict=False) if value is not None}
     if places := values[len(_FIELDS) :]:
         kind["options"] = {**kind.get("options", {}), **({"beside": places[0]} if places[0] else {})}
+    if trace:
+        kind["options"] = {**kind.get("options", {}), "trace": dict(trace)}
     return kind
 
 

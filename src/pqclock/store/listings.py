@@ -106,6 +106,14 @@ def progress(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     return dict(session.run("listings.progress", ids=list(ids)).fetchall())
 
 
+def trace_id(session: Session, job_id: int) -> str | None:
+    """The W3C trace id of the enqueue of a job; None when it was not traced."""
+    rows = session.run("listings.trace", id=job_id).fetchall() if 0 <= job_id <= _LAST_ID else []
+    carried = rows[0][0] if rows else None
+    parent = carried.get("traceparent") if isinstance(carried, dict) else None
+    return str(parent).split("-")[1] if parent and str(parent).count("-") == 3 else None
+
+
 def job(session: Session, job_id: int) -> tuple[JobRow, list[AttemptRow]] | None:
     """A job and its runs; None when the database does not have it, or not any more."""
     rows = session.fetch(JobRow, "listings.jobs", ids=[job_id]) if 0 <= job_id <= _LAST_ID else []

@@ -51,6 +51,12 @@ UNION ALL
 SELECT h.id, h.checkpoint - 'cursor' FROM {schema}.job_history AS h
 WHERE h.id = ANY(%(ids)s::bigint[]) AND h.checkpoint IS NOT NULL
 
+-- name: trace
+-- The trace context that a job carries.
+SELECT j.run_options -> 'trace' FROM {schema}.job AS j WHERE j.id = %(id)s
+UNION ALL
+SELECT h.run_options -> 'trace' FROM {schema}.job_history AS h WHERE h.id = %(id)s
+
 -- name: attempts
 SELECT a.attempt, a.outcome, a.worker_id, a.started_at, a.finished_at, a.error_type, a.error, a.traceback
 FROM {schema}.attempt AS a WHERE a.job_id = %(job_id)s ORDER BY a.attempt, a.finished_at LIMIT %(limit)s

@@ -23,7 +23,6 @@ from pqclock.tasks.inside import Inside
 from pqclock.tasks.job import Job
 from pqclock.tasks.options import check_task_name
 from pqclock.tasks.pausing import Labels, Queues, Tasks
-from pqclock.tasks.sending import Parts
 from pqclock.tasks.task import Task
 
 # The verbs are loaded when they are first used: workers, and their child processes, begin without them.
@@ -223,16 +222,18 @@ class App(Inside):
             )
         return self._tasks[name]
 
-    def _send(self, parts: Parts, conn: Any) -> None:
+    def _send(self, parts: Enqueueing | Splitting, conn: Any) -> None:
         # Never on the caller's connection: that would hold up every other publisher until its transaction ends.
         if conn is None and self._published < len(self._tasks):
             self._connections.perform(self._publishing())
-        self._connections.send("jobs.insert", parts, conn)
+        with self.hooks.enqueueing(parts):
+            self._connections.send("jobs.insert", parts, conn)
 
-    async def _send_async(self, parts: Parts, conn: Any) -> None:
+    async def _send_async(self, parts: Enqueueing | Splitting, conn: Any) -> None:
         if conn is None and self._published < len(self._tasks):
             await self._connections.perform_async(self._publishing())
-        await self._connections.send_async("jobs.insert", parts, conn)
+        with self.hooks.enqueueing(parts):
+            await self._connections.send_async("jobs.insert", parts, conn)
 
     def job_result(self, job_id: int) -> JobResult | None:
         """Where a job stands and what it returned; None when the database does not know it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,7 +68,7 @@ class CurrentJob:
     """The job whose handler calls; `tick` (UTC) and `schedule_key` are None for a job that no schedule made.
 
     `granted_at` is when its start was granted, by the database's clock: limits on starts hold for that instant.
-    `cursor` is that of the last checkpoint, for a job that was interrupted.
+    `cursor` is that of the last checkpoint, for a job that was interrupted. `trace` is the trace context of its enqueue.
     """
 
     id: int
@@ -83,6 +83,7 @@ class CurrentJob:
     labels: tuple[str, ...]
     lease: int = 0
     cursor: Any = None
+    trace: Mapping[str, str] = field(default_factory=dict, compare=False)
     _args: str = field(default="{}", repr=False, compare=False)
     _dialogue: Dialogue = field(default_factory=Dialogue, repr=False, compare=False)
 

@@ -36,13 +36,22 @@ class Enqueueing:
         self.empty = not self._known
         self._waking = waking if self.repeatable and len(self._known) == 1 else None
         self._quiet: bool | None = None
+        self.trace: Mapping[str, str] | None = None
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Of which tasks they are; of jobs that come one by one only the first is known."""
+        return list(dict.fromkeys(job.task for job in self._known if isinstance(job, NewJob)))
 
     def begin(self) -> Iterator[Params]:
         """The parameters of `jobs.insert` for each slice."""
         self.handles = []
         # Keys are taken in their order, so that two calls with the same ones wait for each other, and do not lock.
         parts = slices(self._checked(), whole=len(self._known) > 1 and self._may_be_keyed())
-        return (insertion(part, self._defaults(part), self._app.as_of, quiet=self._hush(part)) for part in parts)
+        return (
+            insertion(part, self._defaults(part), self._app.as_of, quiet=self._hush(part), trace=self.trace)
+            for part in parts
+        )
 
     def take(self, rows: Rows) -> None:
         """Make the handles of a slice; raises as `store.jobs.entered` does."""

@@ -146,6 +146,12 @@ class Splitting:
         self._children = Enqueueing(app, split.jobs(parent))
         self._last: Enqueueing | None = None
         self._begun = False
+        self.trace: Mapping[str, str] | None = None
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Of which task its parts are."""
+        return self._children.tasks
 
     @property
     def empty(self) -> bool:
@@ -157,11 +163,13 @@ class Splitting:
         if self._begun:
             self._children = Enqueueing(self._app, self._split.jobs(self._parent))
         self._begun, self._last = True, None
+        self._children.trace = self.trace
         if not self._children.empty:
             yield from self._children.begin()
         if self._split.then is not None:
             yield None
             self._last = Enqueueing(self._app, [_behind(self._split.then, self._children.handles)])
+            self._last.trace = self.trace
             yield from self._last.begin()
 
     def take(self, rows: Rows) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from pqclock.errors import ArgumentError
 from pqclock.tasks.context import CurrentJob
@@ -39,8 +40,26 @@ class Failure:
 Report = Callable[[Failure], object]
 
 
+class Carrying(Protocol):
+    """The jobs of a call, which carry a trace context to where they run."""
+
+    trace: Mapping[str, str] | None
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Of which tasks they are, as far as that is known before they are sent."""
+
+
+# Around an enqueue of jobs of these tasks; gives the trace context that they carry.
+Tracing = Callable[[Sequence[str]], AbstractContextManager[Mapping[str, str]]]
+
+_UNTRACED = nullcontext()
+
+
 class Hooks:
-    """The context managers around runs, in the order of their registration, and the reports."""
+    """The context managers around runs, in the order of their registration, the reports, and what traces enqueues."""
+
+    tracing: Tracing | None = None
 
     def __init__(self) -> None:
         self.around: list[Surrounding] = []
@@ -62,6 +81,10 @@ class Hooks:
         self.reports.append(report)
         return report
 
+    def enqueueing(self, jobs: Carrying) -> AbstractContextManager[None]:
+        """Around the sending of jobs, which are given what they carry."""
+        return _UNTRACED if self.tracing is None else _traced(self.tracing, jobs)
+
     def tell(self, failure: Failure) -> None:
         """Tell all reports; one that fails is logged, and keeps nobody else from hearing."""
         for report in self.reports:
@@ -72,3 +95,9 @@ class Hooks:
             except BaseException:
                 # Also one that wants to end the program: that is not a report's to decide.
                 log.exception("the report %r of the failure of job %s failed itself", report, failure.job_id)
+
+
+@contextmanager
+def _traced(tracing: Tracing, jobs: Carrying) -> Iterator[None]:
+    with tracing(jobs.tasks) as jobs.trace:
+        yield

@@ -58,6 +58,7 @@ def job(session: Session, params: Params) -> dict[str, Any] | None:
         "attempts": attempts,
         "why": _why(session, job_id, now) if row.state in LIVE else [],
         "progress": listings.progress(session, [job_id]).get(job_id),
+        "trace_id": listings.trace_id(session, job_id),
         "parts": listings.jobs(session, parent=job_id, limit=10).rows,
         "deeds": audit.rows(session, target=f"job {job_id}", limit=5).rows,
         "is_live": row.state in LIVE,

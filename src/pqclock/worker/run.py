@@ -7,7 +7,7 @@ import ctypes
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -88,8 +88,13 @@ class Run:
         cursor = Reached.parse(job.checkpoint).value()
         return CurrentJob(
             job.id, job.task, job.queue, job.attempt, job.max_attempts, job.run_at, job.claimed_at, job.tick,
-            job.schedule_key, tuple(job.labels), job.lease, cursor, job.args, self.dialogue,
+            job.schedule_key, tuple(job.labels), job.lease, cursor, self._trace, job.args, self.dialogue,
         )  # fmt: skip
+
+    @property
+    def _trace(self) -> Mapping[str, str]:
+        found = None if self.job.run_options is None else self.job.run_options.get("trace")
+        return found if isinstance(found, dict) else {}
 
     @property
     def connections(self) -> Connections:

@@ -101,7 +101,7 @@ COMMENT ON COLUMN {schema}.job.awaits IS 'held until all that job_after names fo
 COMMENT ON COLUMN {schema}.job.parent_id IS 'the job or the fan-out whose progress it is a part of';
 COMMENT ON COLUMN {schema}.job.gates IS 'the gates that it passes, in order; null for a job that passes none';
 COMMENT ON COLUMN {schema}.job.lane IS 'hash of queue, task, gates and units: what waits for the same waits together';
-COMMENT ON COLUMN {schema}.job.run_options IS 'timeout (seconds) and history, where call or schedule say other than the task';
+COMMENT ON COLUMN {schema}.job.run_options IS 'timeout (seconds) and history, where call or schedule say other than the task; trace: the trace context of the call';
 COMMENT ON COLUMN {schema}.job.checkpoint IS 'how far it has come: cursor, done, total, and the seconds spent on it';
 COMMENT ON COLUMN {schema}.job.granted IS 'of the fuses that let it run: gate and epoch, gate and epoch';
 COMMENT ON COLUMN {schema}.job.cancel_requested_at IS

@@ -171,7 +171,8 @@ CREATE TYPE {schema}.entry AS (
     awaits boolean, parent_id bigint
 );
 
--- How its run is to be, where call or schedule say other than the task: timeout in seconds, and history.
+-- How its run is to be, where call or schedule say other than the task: timeout in seconds, and history; and the trace
+-- context of the call.
 CREATE FUNCTION {schema}.run_options(call jsonb, schedule jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 AS $$
@@ -179,7 +180,8 @@ AS $$
         'timeout', coalesce(
             call -> 'timeout', to_jsonb(extract(epoch FROM regexp_replace(
                 schedule ->> 'timeout', '([a-z])([0-9])', '\1 \2', 'g')::interval)::double precision)),
-        'history', coalesce(call -> 'history', schedule -> 'history'))), '{}')
+        'history', coalesce(call -> 'history', schedule -> 'history'),
+        'trace', call -> 'trace')), '{}')
 $$;
 
 -- Takes the unique keys of entries; gives those that came too late, each with the job that has its key. Of entries with
@@ -513,7 +515,7 @@ BEGIN
         ) AS m
         LEFT JOIN LATERAL (
             SELECT e.* FROM (
-                SELECT WHERE m.options - ARRAY['after', 'beside', 'fresh', 'parent', 'fan'] <> '{}' OR m.marked OR paused IS NOT NULL
+                SELECT WHERE m.options - ARRAY['after', 'beside', 'fresh', 'parent', 'fan', 'trace'] <> '{}' OR m.marked OR paused IS NOT NULL
                 OFFSET 0
             ) AS n CROSS JOIN LATERAL {schema}.entrance(
                 m.task, m.args, m.queue, m.labels, m.options - 'schedule', m.options -> 'schedule', m.own, paused, moment

@@ -1,4 +1,4 @@
-"""Counters and histograms of this process for Prometheus; nothing is counted where nobody has asked for it.
+"""Counters and histograms of this process for Prometheus.
 
 The processes of one supervisor write into files of one folder, each under its own name, so that a process that follows
 another one goes on counting where that one ended; one page tells all of them. Where `PROMETHEUS_MULTIPROC_DIR` is set
@@ -12,14 +12,10 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from pqclock.metrics.bounds import DURATIONS, LATENESS, OTHERS, Queues
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 NAME_VARIABLE = "PQCLOCK_PROCESS_NAME"
-
-# Queues beyond so many are counted under one name: each is a series, and somebody may have one for each customer.
-MOST_QUEUES = 100
-OTHERS = "(others)"
-LATENESS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600)
-DURATIONS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600)
 
 
 def wanted() -> bool:
@@ -46,27 +42,20 @@ class JobMetrics:
         self._took = Histogram(
             "pqclock_run_seconds", "How long handlers ran.", ["queue", "task"], buckets=DURATIONS, registry=registry
         )
-        self._queues = _queues_so_far()
+        self._queues = Queues(_queues_so_far())
 
     def claimed(self, queue: str, number: int = 1) -> None:
         """Jobs of a queue were claimed."""
-        self._claimed.labels(self._bounded(queue)).inc(number)
+        self._claimed.labels(self._queues.bounded(queue)).inc(number)
 
     def ended(self, queue: str, task: str, outcome: str, late: float | None, took: float | None) -> None:
         """A run has ended; seconds late and seconds long, where that is known."""
-        queue = self._bounded(queue)
+        queue = self._queues.bounded(queue)
         self._ended.labels(queue, task, outcome).inc()
         if late is not None:
             self._late.labels(queue).observe(max(0.0, late))
         if took is not None:
             self._took.labels(queue, task).observe(max(0.0, took))
-
-    def _bounded(self, queue: str) -> str:
-        if queue not in self._queues:
-            if len(self._queues) >= MOST_QUEUES:
-                return OTHERS
-            self._queues.add(queue)
-        return queue
 
 
 class ClockMetrics:
@@ -99,16 +88,6 @@ class ClockMetrics:
     def term(self) -> None:
         """A term has begun."""
         self._terms.inc()
-
-
-def job_metrics() -> JobMetrics | None:
-    """Those of a worker, where they are wanted."""
-    return JobMetrics() if wanted() else None
-
-
-def clock_metrics() -> ClockMetrics | None:
-    """Those of a clock, where they are wanted."""
-    return ClockMetrics() if wanted() else None
 
 
 def _queues_so_far() -> set[str]:
