@@ -50,7 +50,8 @@ PAGES = {
     "failed": "jobs?state=failed", "label": "jobs?label=rare", "nothing": "jobs?label=never",
     "queue": "jobs?queue=q7&state=succeeded",
     "old": "jobs?before=1000", "job": "job?id=500000", "ready": "job?id=1000100", "gates": "gates",
-    "gate": "gate?ref=bank:7", "queues": "queues", "processes": "processes", "database": "database", "audit": "deeds",
+    "gate": "gate?ref=bank:7", "queues": "queues", "processes": "processes", "alarms": "alarms",
+    "database": "database", "audit": "deeds",
 }  # fmt: skip
 
 

@@ -128,6 +128,11 @@ class DeadMansSwitch:
         if not self._ledger.raised:
             self._late.restart()
 
+    @property
+    def silent(self) -> bool:
+        """True while no leader beats."""
+        return self._silence.raised
+
     def calm(self, at: float) -> None:
         """Nothing is wrong any more: this process leads now."""
         self._silence.look(None, at)

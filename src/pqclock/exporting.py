@@ -20,7 +20,8 @@ NAMES = {
     "alive": "1", "ready": "1", "leads": "1", "database_up": "1", "term": "1", "leader_beat_age_seconds": "s",
     "planning_behind_seconds": "s", "schedules": "{schedule}", "schedules_set_aside": "{schedule}",
     "schedules_paused": "{schedule}", "xmin_age_seconds": "s", "dead_rows": "{row}", "notification_queue_ratio": "1",
-    "processes": "{process}", "skew_seconds": "s", "jobs": "{job}", "oldest_ready_seconds": "s", "queue_paused": "1",
+    "processes": "{process}", "alarms": "{alarm}",
+    "skew_seconds": "s", "jobs": "{job}", "oldest_ready_seconds": "s", "queue_paused": "1",
     "gates": "{gate}", "gates_closed": "{gate}", "lanes_waiting": "{lane}", "blocked_seconds": "s",
 }  # fmt: skip
 

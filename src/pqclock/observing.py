@@ -86,6 +86,7 @@ def _of_all(session: Session) -> Iterator[Gauge]:
     for name, text, value in _whole(gauges.overall(session)):
         yield Gauge(name, text, [((), float(value))])
     yield _by("kind", "processes", "Processes whose last beat is fresh.", gauges.processes(session), "alive")
+    yield _by("kind", "alarms", "Alarms that are open.", gauges.alarms(session), "open")
     clocks = gauges.clocks(session)
     yield _by("host", "skew_seconds", "How far a clock's machine is ahead of the database.", clocks, "skew")
 

@@ -69,6 +69,27 @@ def read_names(value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
+def read_command(value: object) -> str:
+    """A command line that can be taken apart."""
+    import shlex
+
+    text = read_text(value)
+    if not shlex.split(text):
+        raise ValueError
+    return text
+
+
+def read_url(value: object) -> str:
+    """The address of a page."""
+    from urllib.parse import urlsplit
+
+    text = read_text(value)
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
+        raise ValueError
+    return text
+
+
 def read_limit(value: object) -> int:
     """A whole number above zero."""
     if isinstance(value, str) and value.isascii() and value.isdigit():

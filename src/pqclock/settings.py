@@ -19,6 +19,7 @@ from pqclock.errors import SettingsError
 from pqclock.rules.addresses import check_database_url
 from pqclock.setting_files import Given, from_files, nearest
 from pqclock.setting_values import (
+    read_command,
     read_count,
     read_dashboard,
     read_duration,
@@ -32,6 +33,7 @@ from pqclock.setting_values import (
     read_switch,
     read_text,
     read_token,
+    read_url,
 )  # fmt: skip
 
 PREFIX = "PQCLOCK_"
@@ -40,6 +42,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}", re.ASCII)
 _SET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}", re.ASCII)
+_SLUG = re.compile(r"[a-z0-9_-]{1,50}", re.ASCII)
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 # So alike that a letter or two were missed, and not another word put in (PQCLOCK_TEST_DATABASE_URL is no slip).
 _MISSPELT = 0.92
@@ -88,6 +92,7 @@ _TOKEN = "a secret of 16 characters or more, without spaces"  # noqa: S105
 _SCHEMA_WORDS = "up to 40 of a-z, 0-9 and _, not beginning with a digit or pg_"
 _SET_WORDS = "up to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit"
 _PATH_WORDS = f"paths of files and folders, parted by '{os.pathsep}' (a list in a file)"
+_SLUG_WORDS = "up to 50 of a-z, 0-9, - and _"
 _STOP_TIMEOUT = timedelta(seconds=25)
 _WAIT = timedelta(seconds=30)
 
@@ -148,6 +153,19 @@ class Settings:
     )
     health: str | None = _setting(
         None, Spec(read_endpoint, _ENDPOINT, "Where /livez and /readyz are served.", "HOST:PORT")
+    )
+    alarm_task: str | None = _setting(
+        None, Spec(_matching(_TASK), "the name of a task", "A task that is enqueued for each alarm.", "TASK")
+    )
+    alarm_command: str | None = _setting(
+        None, Spec(read_command, "a program and its arguments", "A program that is run for each alarm.", "COMMAND")
+    )
+    alarm_ping: str | None = _setting(
+        None,
+        Spec(read_url, "an http or https URL", "A check of healthchecks that hears of alarms.", "URL", secret=True),
+    )
+    alarm_sentry: str | None = _setting(
+        None, Spec(_matching(_SLUG), _SLUG_WORDS, "A Sentry monitor that hears of alarms, by SENTRY_DSN.", "SLUG")
     )
     web: str = _setting(
         "127.0.0.1:8484", Spec(read_dashboard, f"{_ENDPOINT}, or off", "Where the dashboard is served.", "HOST:PORT")

@@ -61,7 +61,8 @@ def test_every_setting_has_flag_and_variable(name: str, tmp_path: Path) -> None:
         "queues": "mice:2;elephants:1", "processes": "4", "stop_timeout": "1m", "keep": "failed:60d", "wait": "500ms",
         "log_format": "JSON", "log_level": "DEBUG", "watch": "Yes", "allow_session_pooler": "yes",
         "health": ":8081", "web": "off", "web_token": "0123456789abcdef", "web_view_token": "fedcba9876543210",
-        "web_read_only": "true", "max_jobs": "1000", "max_memory": "500 MB", "poll_only": "on",
+        "web_read_only": "true", "max_jobs": "1000", "alarm_ping": "https://hc.example/x",
+        "max_memory": "500 MB", "poll_only": "on",
     }  # fmt: skip
     text = texts.get(name, "other")
     by_flag = load({name: text}, environ={}, folder=tmp_path)

@@ -70,7 +70,7 @@ MORE: list[tuple[str, str, str | None]] = [
     ('overlap = "skipp"', 'did you mean "skip"?', '"skipp"'),
     ('was = ["a"]', "the key that it has now: leave it out", '"a"'),
     ('keep = "90d"', "keep is not supported yet", "keep"),
-    ('alert_after = "1m"', "alert_after is not supported yet", "alert_after"),
+    ('alert_after = "500ms"', "alert_after", '"500ms"'),
     ('unique = { key = "{day}" }', "in a schedule an argument is {args.day}", '"{day}"'),
     ('unique = { key = "{args.a:x}" }', "names {args.a:x}, which is no argument", '"{args.a:x}"'),
     ('unique = { key = "x", replace = ["args"] }', 'unique: Unique(replace=...) names what on_conflict="replace" changes',

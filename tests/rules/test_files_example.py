@@ -80,12 +80,11 @@ def test_only_what_is_not_supported_yet_is_found() -> None:
     found = read_set([("example.toml", EXAMPLE.encode())])
     assert all("not supported yet" in finding.message for finding in found.findings)
     errors = {finding.key.rpartition(".")[2] for finding in found.findings if finding.severity == "error"}
-    warnings = {finding.key for finding in found.findings if finding.severity == "warning"}
+    assert errors == {finding.key.rpartition(".")[2] for finding in found.findings}
     schedule = SECTIONS["schedule"]
     # `overlap` and `history` stand at their defaults, which need no support.
     unsupported = schedule.unsupported - {"overlap", "keep"}
     assert errors == unsupported
-    assert warnings == {"queue.latency_15m.slo"}
 
 
 def test_without_the_fields_that_are_not_supported_it_is_a_schedule() -> None:
@@ -107,6 +106,7 @@ def test_without_the_fields_that_are_not_supported_it_is_a_schedule() -> None:
         "warehouse": {"rate": "100/1m", "burst": 5, "concurrency": 4},
         "stripe": {"rate": "25/1s"},
     }
-    assert found.queues == {"latency_15m": {"slo": "15m"}}
+    assert found.queues == {"latency_15m": {"slo": "15m"}} and found.slos == {"latency_15m": "15m"}
+    assert schedule.alert_after == timedelta(minutes=10)
     assert found.fuses["warehouse"]["only"] == ["ConnectionError", "TimeoutError"]
     assert found.calendars == {"de-holidays": {"dates": ["2026-12-25", "2026-12-26"], "weekdays": ["sat", "sun"]}}

@@ -109,10 +109,10 @@ def test_a_broken_file_does_not_hide_the_findings_of_others() -> None:
     assert [finding.file for finding in found.findings] == ["a.toml", "b.toml"]
 
 
-def test_what_no_field_does_yet_is_warned_of() -> None:
-    found = read(a='[throttle.x]\nrate = "60/60s"\n[queue.plain]\n[queue.q]\nslo = "15m"\n')
-    assert found.ok
-    assert [finding.message for finding in found.findings] == ["slo is not supported yet"]
+def test_queues_promise_and_rates_are_told_in_one_form() -> None:
+    found = read(a='[throttle.x]\nrate = "60/60s"\n[queue.plain]\n[queue.q]\nslo = "900s"\n')
+    assert found.ok and not found.findings
+    assert found.slos == {"q": "15m"}
     assert found.throttles == {"x": {"rate": "60/1m"}}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pqclock.clock.applier import apply
 from pqclock.rules.schedule import Schedule
-from pqclock.store import audit, gates, pauses, runtime
+from pqclock.store import alarms, audit, gates, pauses, runtime
 from pqclock.store.database import Session
 from store.gated import enqueue_gated, fuse, throttle
 
@@ -103,6 +103,10 @@ def fill(
     pauses.pause(session, "queue", "mice", None, text)
     pauses.pause(session, "task", task, None, text)
     pauses.pause(session, "label", word, None, text)
+    alarms.begin(session, "missed", "nightly-report", text)
+    alarms.begin(session, "slo", "mice", text)
+    alarms.begin(session, "silence", "", text)
+    alarms.end(session, "silence", "")
     deed = audit.begin(session, actor=text, origin=text, action=text, target=text, note=text)
     audit.close(session, deed, text)
     return Seed(*(_one_of(session, state) for state in ("running", "ready", "scheduled", "failed", "succeeded")))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HERE = ("127.0.0.1", 50_000)
 OWN = {"Sec-Fetch-Site": "same-origin"}
-PAGES = ("schedules", "calendar", "jobs", "gates", "queues", "processes", "database", "deeds")
+PAGES = ("schedules", "calendar", "jobs", "gates", "queues", "processes", "alarms", "database", "deeds")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import click
 from pqclock.cli.checking import count
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, heading, print_json, say, show, table
-from pqclock.cli.planning_rules import RuleChange, counted, plan_rules, show_rules
+from pqclock.cli.planning_rules import RuleChange, counted, plan_rules, plan_slos, show_rules
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import ScheduleFileError, SettingsError
 
@@ -148,7 +148,7 @@ def _plan(session: Session, set_name: str, files: FileSet) -> Planned:
     counts = {kind: len(getattr(difference, kind)) for kind in (*_KINDS, "unchanged")}
     contents = schedules.applied_contents(session, set_name)
     caught_up = _catch_up(session, listings.now(session), own, wanted)
-    rules = plan_rules(session, set_name, files)
+    rules = [*plan_rules(session, set_name, files), *plan_slos(session, set_name, files)]
     return Planned(set_name, _age(files.content_hash, contents), [*refused, *changes], caught_up, counts, rules)
 
 

@@ -1,4 +1,4 @@
-"""The rules in `pqclock plan`: what would change of throttles and fuses, and who waits for one that would go."""
+"""The rules in `pqclock plan`: what would change of throttles, fuses and promises, and who waits for one that would go."""
 
 from __future__ import annotations
 
@@ -69,6 +69,21 @@ def plan_rules(session: Session, set_name: str, files: FileSet) -> list[RuleChan
         for change in _KINDS
         for label in sorted(getattr(difference, change))
     ]
+
+
+def plan_slos(session: Session, set_name: str, files: FileSet) -> list[RuleChange]:
+    """What applying the files would do to the promises of queues."""
+    from pqclock.store import alarms
+
+    old, new = alarms.slos_of_set(session, set_name), files.slos
+    found = []
+    for queue in sorted(old.keys() | new.keys()):
+        was, will = old.get(queue), new.get(queue)
+        if was != will:
+            change = "added" if was is None else "removed" if will is None else "changed"
+            fields = (RuleField("slo", was, will),) if change == "changed" else ()
+            found.append(RuleChange(f"queue.{queue}", change, "", fields))
+    return found
 
 
 def _refused(rule: Rule, row: KnownRule, set_name: str) -> RuleChange:

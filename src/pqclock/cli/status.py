@@ -35,7 +35,7 @@ _SILENCE = timedelta(seconds=10)
 )
 @asking("database_url", "schema")
 def status(asked: Asked, watch: bool, interval: float) -> None:
-    """Show who leads and since when, the workers, the queues, the next ticks and the last failures.
+    """Show who leads and since when, alarms, the workers, the queues, the next ticks and the last failures.
 
     With --watch --json there is one object a line.
 
@@ -78,6 +78,9 @@ def _standbys(seen: Status) -> list[ProcessRow]:
 def parts(seen: Status) -> list[RenderableType]:
     """What is shown to people, one below the other."""
     shown = [_summary(seen)]
+    if seen.alarms:
+        raised = [(one.kind, one.subject, relative(one.raised_at, seen.now), one.message) for one in seen.alarms]
+        shown += [heading("alarms"), table(("kind", "of", "since", "what is wrong"), raised)]
     if seen.queues:
         rows = [(q.queue, q.scheduled, q.ready, q.running, _waited(q.oldest_ready_at, seen.now)) for q in seen.queues]
         shown += [heading("queues"), table(("queue", "scheduled", "ready", "running", "oldest ready"), rows)]

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from pqclock.errors import ScheduleFileError
 from pqclock.rules.applying import Difference, Standing, compare, compare_rules, renamings, state_of
 from pqclock.rules.rule import Rule
 from pqclock.rules.schedule import Schedule
+from pqclock.store import alarms
 from pqclock.store import rules as rule_store
 from pqclock.store import schedules as store
 from pqclock.store.changing import account, new_row, rewrite
@@ -43,20 +45,21 @@ def apply(
     content_hash: str,
     schedules: Sequence[Schedule],
     rules: Sequence[Rule] = (),
+    slos: Mapping[str, str] = MappingProxyType({}),
     *,
     explicit: bool,
     now: datetime | None = None,
 ) -> Applied:
     """Make the set what the files say; ticks inserted ahead for what changed are withdrawn.
 
-    What changed of rules holds at the next claim, also for jobs that wait.
+    What changed of rules holds at the next claim, also for jobs that wait. `slos` are what is promised of queues.
 
     At a start (`explicit` False) a content that was applied before and superseded since is not applied: old and new
     files on two machines during a deploy do not take turns. Raises ScheduleFileError for a key or rule of another set.
     """
     for attempt in range(ATTEMPTS):
         try:
-            applied = _apply(session, set_name, content_hash, schedules, rules, explicit=explicit, now=now)
+            applied = _apply(session, set_name, content_hash, schedules, rules, slos, explicit=explicit, now=now)
             break
         except TRY_AGAIN as error:
             if attempt == ATTEMPTS - 1:
@@ -72,6 +75,7 @@ def _apply(
     content_hash: str,
     schedules: Sequence[Schedule],
     rules: Sequence[Rule],
+    slos: Mapping[str, str],
     *,
     explicit: bool,
     now: datetime | None,
@@ -94,6 +98,7 @@ def _apply(
         withdrawn = _write(session, set_name, {s.key: s for s in schedules}, rows, difference, former, now=moment)
         if contents[-1:] != [content_hash]:
             store.record_version(session, set_name, content_hash, moment)
+        alarms.write_slos(session, set_name, slos)
         if not difference.empty:
             store.wake_clock(session)
         # Last: claims wait from here until the transaction ends.

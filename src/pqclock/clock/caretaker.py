@@ -9,7 +9,20 @@ from datetime import timedelta
 from functools import partial
 
 from pqclock.rules.retention import DEFAULT, Keep
-from pqclock.store import after, audit, gating, jobs, partitions, pauses, processes, rules, running, schedules, statuses
+from pqclock.store import (
+    after,
+    alarms,
+    audit,
+    gating,
+    jobs,
+    partitions,
+    pauses,
+    processes,
+    rules,
+    running,
+    schedules,
+    statuses,
+)
 from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
 
 log = logging.getLogger("pqclock.clock")
@@ -92,8 +105,9 @@ class PartitionKeeper:
             return False
         try:
             made, dropped = partitions.maintain(session, keep=self._keep)
-            forgotten = partial(audit.forget, before=schedules.database_now(session) - self._keep["ticks"])
-            for forget in (gating.forget_gates, statuses.forget, forgotten):
+            before = schedules.database_now(session) - self._keep["ticks"]
+            old = (partial(audit.forget, before=before), partial(alarms.forget, before=before))
+            for forget in (gating.forget_gates, statuses.forget, *old):
                 while forget(session, SLICE) == SLICE and not self._stopped.is_set():
                     pass
         except DatabaseError as error:

@@ -7,8 +7,12 @@ import os
 import random
 import socket
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from pqclock import __version__
+from pqclock.alarm_hooks import Hook
+from pqclock.alarming import Alarming
 from pqclock.clock.caretaker import PartitionKeeper
 from pqclock.clock.leader import Leader, TermOver, Untrusted
 from pqclock.clock.lookout import Lookout, describe
@@ -50,6 +54,7 @@ class Clock:
         keep: Keep = DEFAULT,
         on_hang: OnHang = report_hang,
         pulse: Pulse | None = None,
+        hooks: Mapping[str, Hook] = MappingProxyType({}),
     ) -> None:
         self._url = url
         self._schema = schema
@@ -58,7 +63,8 @@ class Clock:
         self._pulse = pulse or Pulse()
         self._watchdog = Watchdog("clock", on_hang, pulse=self._pulse)
         self._metrics = clock_metrics()
-        self._lookout = Lookout()
+        self._alarming = Alarming(url, schema, hooks, log)
+        self._lookout = Lookout(self._alarming)
         self._wakeup = Wakeup()
         self._stopping = False
         self._failures = 0
@@ -79,6 +85,7 @@ class Clock:
             self._live_again_and_again()
         finally:
             self._watchdog.stop()
+            self._alarming.stop()
             self.close()
 
     def close(self) -> None:
@@ -182,7 +189,8 @@ class Clock:
         self._pulse.say("leading")
         log.info("leading: term %s", epoch, extra={"epoch": epoch})
         self._lookout.calm()
-        leader = Leader(session, epoch, process_id, self._lookout.skew, self._metrics)
+        leader = Leader(session, epoch, process_id, self._lookout.skew, self._metrics, self._alarming)
+        self._alarming.lead(True)
         if self._metrics is not None:
             self._metrics.term()
         partition_keeper = PartitionKeeper(self._url, self._schema, self._keep)
@@ -198,6 +206,7 @@ class Clock:
             self._resign(session, epoch, process_id)
             raise
         finally:
+            self._alarming.lead(False)
             partition_keeper.stop()
 
     def _resign(self, session: Session, epoch: int, process_id: int) -> None:

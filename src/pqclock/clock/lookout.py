@@ -11,6 +11,7 @@ import time
 from datetime import datetime
 
 from pqclock import loop
+from pqclock.alarming import Alarming
 from pqclock.alarms import LATE, Alarm, DeadMansSwitch, Unchanged, to_log
 from pqclock.clock.skew import Skew
 from pqclock.store import leadership
@@ -30,10 +31,11 @@ WATCHED_AT_LEAST = 3.0
 class Lookout:
     """Looks about every second while its clock stands by; its alarms outlive the connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, alarming: Alarming | None = None) -> None:
         tell = to_log(log)
         self.skew = Skew(to_log(log, logging.WARNING), tell)
-        self.switch = DeadMansSwitch(tell)
+        self.switch = DeadMansSwitch(tell if alarming is None else alarming.tell)
+        self._alarming = alarming
         self._holder = Alarm("holder", tell)
         self._beat: Unchanged[object] = Unchanged()
         self._next_look = 0.0
@@ -61,6 +63,8 @@ class Lookout:
         self.switch.look(pulse, received)
         holder = leadership.holder(session)
         self._holder.look(self.judge(session, holder, pulse, received), time.monotonic())
+        if self.switch.silent and self._alarming is not None:
+            self._alarming.look_if_due(session)
         self._next_look = time.monotonic() + LOOK_EVERY
 
     def judge(self, session: Session, holder: Holder | None, pulse: Pulse, at: float) -> str | None:

@@ -6,6 +6,7 @@ import logging
 import threading
 
 from pqclock.address import Address
+from pqclock.alarm_hooks import hooks_of
 from pqclock.clock.applier import Applied, apply
 from pqclock.clock.clock import Clock
 from pqclock.clock.watching import LOOK_EVERY, ScheduleFiles
@@ -53,6 +54,7 @@ class ClockService:
             keep=parse_keep(settings.keep),
             on_hang=on_hang,
             pulse=pulse,
+            hooks=hooks_of(settings),
         )
         self._stop = Stop()
         self._stop.hand_over(self._clock.stop)
@@ -218,7 +220,9 @@ def apply_reading(session: Session, settings: Settings, files: FileSet, *, expli
     if not files.ok:
         raise ScheduleFileError([finding.render() for finding in files.findings])
     _warn(files)
-    applied = apply(session, settings.set, files.content_hash, files.schedules, files.rules, explicit=explicit)
+    applied = apply(
+        session, settings.set, files.content_hash, files.schedules, files.rules, files.slos, explicit=explicit
+    )
     _warn_of_unknown_tasks(session, files)
     return applied
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pqclock.address import Address
+from pqclock.alarm_hooks import hooks_of
 from pqclock.hosting.hosted import Hosted
 from pqclock.hosting.options import settings_of
 from pqclock.rules.pools import parse_pools
@@ -67,7 +68,13 @@ class _WorkerService:
         self.ends_within = settings.stop_timeout.total_seconds()
         self._address = address
         self._worker = Worker(
-            app, address.url, schema, parse_pools(settings.queues), settings.stop_timeout, _place(app, settings.app)
+            app,
+            address.url,
+            schema,
+            parse_pools(settings.queues),
+            settings.stop_timeout,
+            _place(app, settings.app),
+            hooks=hooks_of(settings),
         )
 
     def run(self) -> bool:

@@ -70,6 +70,7 @@ class Schedule:
     unique: Unique | None = None
     throttle: tuple[str, ...] | None = None
     fuse: tuple[str, ...] | None = None
+    alert_after: timedelta | None = None
     unique_task: bool = field(default=False, compare=False)
     was: tuple[str, ...] = field(default_factory=tuple, compare=False)
     source: str = field(default="", compare=False)
@@ -178,7 +179,7 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-_DURATIONS = ("every", "grace", "catch_up_window", "spread", "jitter", "expires_in", "timeout")
+_DURATIONS = ("every", "grace", "catch_up_window", "spread", "jitter", "expires_in", "timeout", "alert_after")
 _INSTANTS = ("at", "start", "end")
 
 _ENCODE: dict[str, Callable[[Any], object]] = {

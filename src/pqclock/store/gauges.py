@@ -44,6 +44,14 @@ class ProcessGauge:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmGauge:
+    """Alarms of one kind that are open."""
+
+    kind: str
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClockGauge:
     """By how many seconds the clock of a clock's machine is ahead."""
 
@@ -85,6 +93,11 @@ def rules(session: Session) -> list[RuleGauge]:
 def processes(session: Session) -> list[ProcessGauge]:
     """Clocks and workers."""
     return session.fetch(ProcessGauge, "gauges.processes")
+
+
+def alarms(session: Session) -> list[AlarmGauge]:
+    """All kinds of alarms."""
+    return session.fetch(AlarmGauge, "gauges.alarms")
 
 
 def clocks(session: Session) -> list[ClockGauge]:

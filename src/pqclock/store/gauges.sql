@@ -40,6 +40,10 @@ FROM {schema}.gate AS g LEFT JOIN waiting AS w ON w.name = g.kind || ':' || g.ru
 WHERE g.kind IN ('throttle', 'fuse')
 GROUP BY g.kind, g.rule ORDER BY g.kind, g.rule LIMIT %(limit)s
 
+-- name: alarms
+SELECT k.kind, (SELECT count(*) FROM {schema}.alarm AS a WHERE a.kind = k.kind AND a.ended_at IS NULL) AS open
+FROM unnest(ARRAY['silence', 'ledger', 'missed', 'slo']) AS k (kind)
+
 -- name: processes
 SELECT p.kind, count(*) FILTER (WHERE p.beat_at > clock_timestamp() - interval '15 seconds') AS alive
 FROM {schema}.process AS p GROUP BY p.kind ORDER BY p.kind

@@ -87,7 +87,7 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT SELECT ON %s TO {clock}, {worker}, {reader}', thing.name);
         CONTINUE WHEN thing.relkind = 'v' OR thing.relname = 'migration';
         EXECUTE pg_catalog.format('GRANT INSERT, UPDATE, DELETE ON %s TO {clock}', thing.name);
-        IF thing.relname IN ('rule', 'set_version', 'owed', 'queue', 'pause', 'leader', 'audit') THEN
+        IF thing.relname IN ('rule', 'set_version', 'owed', 'queue', 'pause', 'leader', 'audit', 'queue_slo') THEN
             CONTINUE;
         -- Publishing a task may take ticks of its schedules back; a retry locks the row of its schedule.
         ELSIF thing.relname = 'schedule' THEN

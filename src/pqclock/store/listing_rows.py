@@ -237,6 +237,18 @@ class PauseRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """An alarm: of what kind, about what, and in which words; `ended_at` is None while it is open."""
+
+    id: int
+    kind: str
+    subject: str
+    message: str
+    raised_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything at one instant, `now` by the database's clock."""
 
@@ -248,3 +260,4 @@ class Status:
     failures: list[Failure]
     pauses: list[PauseRow]
     set_aside: list[SetAside]
+    alarms: list[AlarmRow]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from pqclock.errors import PqclockError
+from pqclock.store.alarms import open_alarms
 from pqclock.store.database import Session, unreachable
 from pqclock.store.listing_rows import (
     AttemptRow,
@@ -192,6 +193,7 @@ def status(session: Session, some: int = 5) -> Status:
         failures=session.fetch(Failure, "listings.failures", limit=some),
         pauses=session.fetch(PauseRow, "listings.pauses", limit=MAX_LIMIT),
         set_aside=set_aside(session),
+        alarms=open_alarms(session),
     )
 
 

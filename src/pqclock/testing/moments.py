@@ -64,7 +64,8 @@ class Moments:
         if not files.ok:
             raise ScheduleFileError([finding.render() for finding in files.findings])
         apply(
-            self._session, set, files.content_hash, files.schedules, files.rules, explicit=True, now=self._app.as_of
+            self._session, set, files.content_hash, files.schedules, files.rules, files.slos, explicit=True,
+            now=self._app.as_of,
         )  # fmt: skip
 
     def _plan(self, at: datetime) -> datetime:

@@ -19,8 +19,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from pqclock.errors import DatabaseUnreachable, PqclockError
-from pqclock.store import audit
+from pqclock.store import alarms, audit
 from pqclock.store.database import DatabaseError, Session, check_schema_name, sentence
+from pqclock.store.listing_rows import AlarmRow
 from pqclock.store.viewing import Views
 from pqclock.web import job_pages, schedule_pages
 from pqclock.web.access import Access, Caller, Guard
@@ -60,6 +61,7 @@ def _pages(files: Files | None) -> list[Page]:
         Page("gate", job_pages.gate, "gates"),
         Page("queues", job_pages.queues, "queues"),
         Page("processes", job_pages.processes, "processes"),
+        Page("alarms", job_pages.all_alarms, "alarms"),
         Page("database", job_pages.database, "database"),
         Page("deeds", job_pages.deeds, "deeds"),
     ]
@@ -145,18 +147,20 @@ class Dashboard:
         def show(request: Request) -> Response:
             params = Params(request.query_params)
 
-            def look(session: Session) -> tuple[dict[str, Any] | None, audit.Deed | None]:
+            def look(session: Session) -> tuple[dict[str, Any] | None, audit.Deed | None, list[AlarmRow]]:
                 deed = params.number("deed")
-                return page.view(session, params), None if deed is None else audit.one(session, deed)
+                told = None if deed is None else audit.one(session, deed)
+                return page.view(session, params), told, alarms.open_alarms(session)
 
             try:
-                found, deed = self.views.look(look)
+                found, deed, open_alarms = self.views.look(look)
             except (PqclockError, DatabaseError) as error:
                 return self._failed(request, error)
             if found is None:
                 return self._page(request, "missing", 404, menu=page.menu, what=page.name)
             live = self._live and page.live
-            return self._page(request, page.name, menu=page.menu, params=params, deed=deed, live=live, **found)
+            shown = {"params": params, "deed": deed, "live": live, "alarms": open_alarms}
+            return self._page(request, page.name, menu=page.menu, **shown, **found)
 
         return show
 
@@ -164,7 +168,11 @@ class Dashboard:
         caller: Caller = request.scope["caller"]
         shared = {"caller": caller, "schema": self._schema, "allowed": self._shown_args, "actions": ACTIONS}
         return HTMLResponse(
-            render(template, {"live": False, "deed": None, "fault": None, "preview": None, **shared, **context}), status
+            render(
+                template,
+                {"live": False, "deed": None, "alarms": [], "fault": None, "preview": None, **shared, **context},
+            ),
+            status,
         )
 
     def _failed(self, request: Request, error: Exception) -> Response:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from pqclock.errors import DurationError, PqclockError, UnknownGate, UnknownJob
-from pqclock.rules.durations import parse_duration
+from pqclock.errors import PqclockError, UnknownGate, UnknownJob
 from pqclock.rules.explained import explained
 from pqclock.rules.job import LIVE, TERMINAL
 from pqclock.rules.pools import parse_pools
-from pqclock.store import audit, dashboard, explaining, gates, health, listings
+from pqclock.rules.promises import promise_of
+from pqclock.store import alarms, audit, dashboard, explaining, gates, health, listings
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEASE_LENGTH
 from pqclock.web.params import Params
@@ -109,15 +110,6 @@ def gate(session: Session, params: Params) -> dict[str, Any] | None:
     }
 
 
-def promise_of(queue: str) -> timedelta | None:
-    """What the name of a queue promises: a job of `latency_15m` begins within 15 minutes."""
-    _, found, length = queue.rpartition("latency_")
-    try:
-        return parse_duration(length) if found else None
-    except DurationError:
-        return None
-
-
 def queues(session: Session, params: Params) -> dict[str, Any]:
     """Queues, tasks and labels: what waits, how fast it goes, what is paused."""
     page = listings.queues(session, after=params.text("after") or "", limit=params.limit())
@@ -126,7 +118,7 @@ def queues(session: Session, params: Params) -> dict[str, Any]:
         "rows": page.rows,
         "next": page.next,
         "pace": dashboard.pace(session),
-        "promise_of": promise_of,
+        "promise_of": partial(promise_of, declared=alarms.slos(session)),
         "within": dashboard.WITHIN,
         "tasks": listings.tasks(session, limit=100, counted=dashboard.MOST).rows,
         "labels": listings.labels(session, limit=50, counted=dashboard.MOST).rows,
@@ -139,6 +131,15 @@ def places_of(doing: str) -> int | None:
         return sum(pool.size for pool in parse_pools(doing)) or None
     except PqclockError:
         return None
+
+
+def all_alarms(session: Session, params: Params) -> dict[str, Any]:  # noqa: ARG001
+    """What is wrong, and what was."""
+    return {
+        "now": listings.now(session),
+        "open": alarms.open_alarms(session),
+        "ended": alarms.ended_alarms(session),
+    }
 
 
 def processes(session: Session, params: Params) -> dict[str, Any]:  # noqa: ARG001

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from pqclock.alarms import LATE, DeadMansSwitch, to_log
+from pqclock.alarming import Alarming
+from pqclock.alarms import LATE, DeadMansSwitch
 from pqclock.store import jobs, leadership
 from pqclock.store.database import Session
 from pqclock.store.standing_in import stand_in
@@ -18,9 +19,10 @@ STAND_IN_SLICE = 1_000
 class Deputy:
     """Does what cannot wait while no clock leads, and raises the alarm when none does."""
 
-    def __init__(self) -> None:
+    def __init__(self, alarming: Alarming) -> None:
         self._listened_since = 0.0
-        self._switch = DeadMansSwitch(to_log(log))
+        self._alarming = alarming
+        self._switch = DeadMansSwitch(alarming.tell)
         self._stands_in = False
 
     def begin(self) -> None:
@@ -35,8 +37,14 @@ class Deputy:
         # The dead man's switch must outlive the clock: whoever is there looks whether one leads.
         pulse = leadership.pulse(session, LATE)
         self._switch.look(pulse, time.monotonic())
+        if done is not None:
+            self._alarming.look_if_due(session)
         if done is None or pulse.clock_expected or listened < jobs.LEADER_SILENCE.total_seconds():
             self._stands_in = False
         elif not self._stands_in:
             self._stands_in = True
             log.warning("no clock leads, and none ever has: workers do what it does, but for ticks and partitions")
+
+    def stop(self) -> None:
+        """Tell nobody any more."""
+        self._alarming.stop()

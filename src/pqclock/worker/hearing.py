@@ -62,3 +62,9 @@ class Ear:
                 "%s s; give it a direct address, or say --poll-only to have no warning", POLL_ONLY_EVERY,
             )  # fmt: skip
         self._deaf = True
+
+
+def cancelled_job(words: str, worker_id: int | None) -> int | None:
+    """Which job of this worker is meant; None for what is not for it. Anybody may say anything on a channel."""
+    told, _, job_id = words.partition(" ")
+    return int(job_id) if told == str(worker_id) and job_id.isascii() and job_id.isdigit() else None

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from pqclock.address import Address
+from pqclock.alarm_hooks import hooks_of
 from pqclock.rules.pools import parse_pools
 from pqclock.settings import Settings
 from pqclock.store import migrate
@@ -40,4 +41,5 @@ def worker_service(
     return Worker(
         app, address.url, settings.schema, parse_pools(settings.queues), settings.stop_timeout, settings.app,
         limits=Limits(settings.max_jobs, settings.max_memory), poll_only=settings.poll_only,
+        hooks=hooks_of(settings),
     )  # fmt: skip

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 
+from pqclock.alarm_hooks import Hook
+from pqclock.alarming import Alarming
 from pqclock.loop import DatabaseClock, Wakeup, backoff
 from pqclock.marks import Marks
 from pqclock.pulse import Pulse
@@ -22,7 +25,7 @@ from pqclock.worker.batches import Batches
 from pqclock.worker.claims import Claims
 from pqclock.worker.deputy import Deputy
 from pqclock.worker.finisher import Finisher
-from pqclock.worker.hearing import Ear
+from pqclock.worker.hearing import Ear, cancelled_job
 from pqclock.worker.held import Held
 from pqclock.worker.low_water import LowWater
 from pqclock.worker.pool import WorkingPool
@@ -56,6 +59,7 @@ class Worker:
         *,
         limits: Limits = NO_LIMITS,
         poll_only: bool = False,
+        hooks: Mapping[str, Hook] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._url = url
@@ -71,8 +75,8 @@ class Worker:
         self._claims = Claims(self._pools, single, self._clock, limits)
         self._held = Held(marks)
         self._finisher = Finisher(url, schema, self._held, self._clock, on_death=self.stop)
-        doing, hears = ";".join(map(str, pools)), bool(app.hooks.reports)
-        self._presence = Presence(url, schema, doing, self._clock, hears=hears, isolates=place is not None)
+        does, hears = ";".join(map(str, pools)), bool(app.hooks.reports)
+        self._presence = Presence(url, schema, does, self._clock, hears=hears, isolates=place is not None)
         self._wakeup = Wakeup()
         self._runs = BatchRuns(app, place, self._held, self._finisher, self._clock, self._released, limits)
         # Plain bools: a signal handler sets them, and must not wait for a lock that the interrupted code holds.
@@ -80,9 +84,8 @@ class Worker:
         self._limits = limits
         self.recycled = False
         self._ear = Ear(poll_only=poll_only)
-        self._failures = 0
-        self._has_worked = False
-        self._deputy = Deputy()
+        self._failures, self._has_worked = 0, False
+        self._deputy = Deputy(Alarming(url, schema, hooks, log))
         self._low_water = LowWater(self._pools)
         self._next_poll = 0.0
 
@@ -196,17 +199,9 @@ class Worker:
             kind, _, rest = payload.partition(" ")
             if kind in ("ready", "again", "gated"):
                 self._claims.hear(kind, rest)
-            elif kind == "cancelled":
-                self._hear_of_cancelled(rest)
-
-    def _hear_of_cancelled(self, words: str) -> None:
-        """A job has ended without its handler, or is to end: the handler goes on until it asks `current_job().cancelled`.
-
-        Anybody in the database may say anything on a channel.
-        """
-        worker_id, _, job_id = words.partition(" ")
-        if worker_id == str(self._presence.process_id) and job_id.isascii() and job_id.isdigit():
-            self._runs.cancel(int(job_id))
+            elif kind == "cancelled" and (job_id := cancelled_job(rest, self._presence.process_id)) is not None:
+                # It has ended without its handler, or is to end: that goes on until it asks `current_job().cancelled`.
+                self._runs.cancel(job_id)
 
     def _claim(self, session: Session) -> None:
         """Claim for every pool that has room and hope."""
@@ -269,6 +264,7 @@ class Worker:
         if not self._finisher.stop(FLUSH_WITHIN):
             log.warning("outcomes could not be written in time: the jobs will be found when their leases end")
         self._runs.stop()
+        self._deputy.stop()
         self._presence.leave()
         return in_time
 

@@ -44,6 +44,11 @@ class FileSet:
         """Whether the set can be applied: there are no errors."""
         return not any(finding.severity == "error" for finding in self.findings)
 
+    @property
+    def slos(self) -> dict[str, str]:
+        """What is promised of queues, as the files say it."""
+        return {name: queue["slo"] for name, queue in sorted(self.queues.items()) if "slo" in queue}
+
 
 def read_set(sources: Sequence[tuple[str, bytes]], beside: Beside = nothing_beside) -> FileSet:
     """The set of files with these display names and contents; `beside` reads the files that calendars name."""

@@ -220,7 +220,7 @@ SCHEDULE = (
         "fuse", Several(_RULE, "rules", REFERENCES_LIMIT), "Fuses that the job passes; read as `throttle`.",
         '["warehouse"]',
     ),
-    Field("alert_after", Duration(_SECOND), "No run begun by then: the alarm.", '"10m"', supported=False),
+    Field("alert_after", Duration(_SECOND), "No run begun so long after the tick: the alarm.", '"10m"'),
     Field(
         "history", Choice(("all", "failures", "none")), "Which ended jobs are kept; else those that the task says.", '"failures"',
     ),
@@ -260,9 +260,8 @@ QUEUE = (
     Field(
         "slo",
         Duration(_SECOND),
-        "The oldest ready job may wait this long; else the alarm.",
+        "The oldest ready job may wait this long; else the alarm. A name like `latency_15m` says it by itself.",
         '"15m"',
-        supported=False,
     ),
 )
 

@@ -1,0 +1,167 @@
+"""What a process does about alarms: judge promises when it is its turn, write down what it found, and tell the hooks.
+
+Each process that sees silence writes it down; the database lets one of them begin the alarm, and one of them tell of it.
+Telling takes time, and happens on a thread of its own, with a connection for as long as there is something to tell.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from pqclock.alarm_hooks import ALIVE_EVERY, Hook, NotTold
+from pqclock.alarms import LATE, Tell, Told, to_log
+from pqclock.store import alarms, leadership
+from pqclock.store.alarms import Untold
+from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
+
+LOOK_EVERY = 5.0
+AGAIN_AFTER = 5.0
+# A little longer than somebody may take who has taken the news away.
+UNTOLD_AGAIN_AFTER = 31.0
+ENDS_WITHIN = 2.0
+
+
+class Alarming:
+    """Of one process, from `start()` to `stop()`; its thread runs once there is something to do."""
+
+    def __init__(self, url: str, schema: str, hooks: Mapping[str, Hook], log: logging.Logger) -> None:
+        self._url = url
+        self._schema = schema
+        self._hooks = hooks
+        self._log = log
+        self._to_log = to_log(log)
+        self._notes: deque[Told] = deque()
+        self._told_to: set[tuple[int, bool, str]] = set()
+        self._woken = threading.Event()
+        self._stopped = False
+        self._leads = False
+        self._thread: threading.Thread | None = None
+        self._next_look = 0.0
+        self._next_alive = 0.0
+
+    @property
+    def tell(self) -> Tell:
+        """For a dead man's switch: what it finds is logged here, and written down for all."""
+
+        def tell(told: Told) -> None:
+            self._to_log(told)
+            self._notes.append(told)
+            self._wake()
+
+        return tell
+
+    def lead(self, leads: bool) -> None:
+        """Whether this process is the leader, who says that all is well."""
+        self._leads, self._next_alive, self._next_look = leads, 0.0, 0.0
+        if leads and self._hooks:
+            self._wake()
+
+    def look_if_due(self, session: Session) -> None:
+        """Judge what was promised, as the leader or in its place, when it is time to."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_EVERY
+        changes = alarms.judge(session)
+        if self._leads:
+            # Whoever raised these may be gone.
+            alarms.end(session, "silence", "")
+            if leadership.pulse(session, LATE).waits_since is None:
+                alarms.end(session, "ledger", "")
+        for change in changes:
+            what = {"alarm": change.kind, "subject": change.subject}
+            if change.message is None:
+                self._log.info("is over: %s of %s", change.kind, change.subject, extra=what)
+            else:
+                self._log.error("%s", change.message, extra=what)
+        if self._hooks and alarms.untold(session):
+            self._wake()
+
+    def stop(self) -> None:
+        """Tell no more; waits a little for what is being told."""
+        self._stopped = True
+        self._woken.set()
+        if self._thread is not None:
+            self._thread.join(ENDS_WITHIN)
+
+    def _wake(self) -> None:
+        self._woken.set()
+        if self._thread is None and not self._stopped:
+            self._thread = threading.Thread(target=self._run, name="pqclock-alarms", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._woken.clear()
+            self._woken.wait(self._turn())
+
+    def _turn(self) -> float | None:
+        """Write down and tell what there is; gives the seconds until it is worth another try, None when there is nothing."""
+        try:
+            session = connect(self._url, self._schema, "alarms")
+            try:
+                while self._notes:
+                    _write(session, self._notes[0])
+                    self._notes.popleft()
+                failed = self._tell_all(session) if self._hooks else False
+                well = not alarms.open_alarms(session)
+            finally:
+                session.close()
+        except (*CONNECTION_LOST, DatabaseError) as error:
+            self._log.debug("alarms wait to be told: %s", " ".join(str(error).split()))
+            return AGAIN_AFTER
+        waits = [UNTOLD_AGAIN_AFTER] if failed else []
+        if self._leads and self._hooks:
+            waits.append(self._say_alive_if_due(well))
+        return min(waits, default=None)
+
+    def _tell_all(self, session: Session) -> bool:
+        """Tell what nobody else tells; True when some of it has to be told again."""
+        failed = False
+        while taken := alarms.claim_untold(session):
+            for news in taken:
+                if self._tell_hooks(news, session):
+                    alarms.told(session, news)
+                else:
+                    failed = True
+        return failed
+
+    def _tell_hooks(self, news: Untold, session: Session) -> bool:
+        """Whether all of them have heard, those of earlier tries too."""
+        ended = news.ended_at is not None
+        for name, hook in self._hooks.items():
+            if (news.id, ended, name) in self._told_to:
+                continue
+            try:
+                hook.tell(news, session)
+            except NotTold as error:
+                last = ", for the last time" if news.tries >= alarms.TRIES else ""
+                self._log.warning("%s did not hear of alarm %s%s: %s", name, news.id, last, error)
+            else:
+                self._told_to.add((news.id, ended, name))
+        heard = all((news.id, ended, name) in self._told_to for name in self._hooks)
+        if heard or news.tries >= alarms.TRIES:
+            self._told_to = {one for one in self._told_to if one[:2] != (news.id, ended)}
+        return heard
+
+    def _say_alive_if_due(self, well: bool) -> float:
+        left = self._next_alive - time.monotonic()
+        if left > 0:
+            return left
+        self._next_alive = time.monotonic() + ALIVE_EVERY
+        for name, hook in self._hooks.items() if well else ():
+            try:
+                hook.alive()
+            except NotTold as error:
+                self._log.warning("%s did not hear that all is well: %s", name, error)
+        return ALIVE_EVERY
+
+
+def _write(session: Session, told: Told) -> None:
+    if told.state == "over":
+        alarms.end(session, told.alarm, "")
+    else:
+        alarms.begin(session, told.alarm, "", told.message)

@@ -1,0 +1,151 @@
+"""Alarms: what is judged of schedules and queues, what was found wrong, and who has to be told.
+
+An alarm is open once at most for each kind and subject, whoever finds it; so it is told once, whoever tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pqclock.rules.durations import parse_duration
+from pqclock.rules.json_values import storable_text
+from pqclock.rules.promises import missed_words, promise_of, slo_words
+from pqclock.store.database import Session
+from pqclock.store.listing_rows import AlarmRow
+
+KINDS = ("silence", "ledger", "missed", "slo")
+SLICE = 500
+MOST_HEADS = 1_000
+MOST_OPEN = 100
+TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A schedule whose promise is broken at a tick, or kept again with None there."""
+
+    key: str
+    within: timedelta
+    broken: datetime | None
+    unplanned: datetime | None
+    job_id: int | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An alarm that begins, with its words; or that ends, without."""
+
+    kind: str
+    subject: str
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """News of an alarm: that it is open, or with `ended_at` that it is over; told for the so many-th time."""
+
+    id: int
+    kind: str
+    subject: str
+    message: str
+    raised_at: datetime
+    ended_at: datetime | None
+    tries: int
+
+
+def judge(session: Session, now: datetime | None = None) -> list[Change]:
+    """Judge a slice of the schedules that are due for it, and all queues; gives the alarms that begin and end."""
+    with session.transaction():
+        changes = [_judged(one) for one in session.fetch(Broken, "alarms.judge_schedules", limit=SLICE, now=now)]
+        changes += _judge_queues(session, now)
+        return [change for change in changes if _write(session, change, now)]
+
+
+def _judged(one: Broken) -> Change:
+    if one.broken is None:
+        return Change("missed", one.key, None)
+    unplanned = one.unplanned is not None
+    return Change("missed", one.key, missed_words(one.key, one.broken, one.within, one.job_id, unplanned, one.fault))
+
+
+def _write(session: Session, change: Change, now: datetime | None) -> bool:
+    """Whether it changed anything: somebody else may have been faster."""
+    if change.message is None:
+        return end(session, change.kind, change.subject, now)
+    return begin(session, change.kind, change.subject, change.message, now)
+
+
+def _judge_queues(session: Session, now: datetime | None) -> list[Change]:
+    broken: dict[str, str] = {}
+    declared = slos(session)
+    for queue, job_id, _, waited in session.run("alarms.oldest_ready", limit=MOST_HEADS, now=now):
+        slo = promise_of(queue, declared)
+        if slo is not None and waited > slo:
+            broken[queue] = slo_words(queue, slo, waited, job_id)
+    open_ones = {row.subject for row in open_alarms(session) if row.kind == "slo"}
+    return [Change("slo", queue, broken[queue]) for queue in sorted(broken.keys() - open_ones)] + [
+        Change("slo", queue, None) for queue in sorted(open_ones - broken.keys())
+    ]
+
+
+def begin(session: Session, kind: str, subject: str, message: str, now: datetime | None = None) -> bool:
+    """Open an alarm; False when it is open already."""
+    row = session.run("alarms.raise", kind=kind, subject=subject, message=storable_text(message, 2_000), now=now)
+    return row.fetchone() is not None
+
+
+def end(session: Session, kind: str, subject: str, now: datetime | None = None) -> bool:
+    """Close an alarm; False when it is not open."""
+    return session.run("alarms.end", kind=kind, subject=subject, now=now).fetchone() is not None
+
+
+def open_alarms(session: Session) -> list[AlarmRow]:
+    """Those that are open, the oldest first, as far as anybody can look through."""
+    return session.fetch(AlarmRow, "alarms.open", limit=MOST_OPEN)
+
+
+def ended_alarms(session: Session, limit: int = 50) -> list[AlarmRow]:
+    """Those that were over last."""
+    return session.fetch(AlarmRow, "alarms.ended", limit=limit)
+
+
+def slos(session: Session) -> dict[str, timedelta]:
+    """What files promise of queues; of several promises the shortest."""
+    found: dict[str, timedelta] = {}
+    for queue, slo in session.run("alarms.slos"):
+        found[queue] = min(parse_duration(slo), found.get(queue, timedelta.max))
+    return found
+
+
+def slos_of_set(session: Session, set_name: str) -> dict[str, str]:
+    """What the files of one set promise, as they say it."""
+    return dict(session.run("alarms.slos_of_set", set_name=set_name).fetchall())
+
+
+def write_slos(session: Session, set_name: str, wanted: Mapping[str, str]) -> None:
+    """Make what a set promises of queues this, and nothing else."""
+    session.run("alarms.write_slos", set_name=set_name, queues=list(wanted), slos=list(wanted.values()))
+
+
+def claim_untold(session: Session, limit: int = 20) -> Sequence[Untold]:
+    """Take what somebody has to be told of; nobody else gets it for half a minute."""
+    return session.fetch(Untold, "alarms.claim_untold", limit=limit, tries=TRIES)
+
+
+def told(session: Session, news: Untold) -> None:
+    """Note that it was told."""
+    session.run("alarms.told", id=news.id, ended=news.ended_at is not None)
+
+
+def untold(session: Session) -> bool:
+    """Whether there is something that nobody is telling."""
+    row = session.run("alarms.untold", tries=TRIES).fetchone()
+    return row is not None and bool(row[0])
+
+
+def forget(session: Session, limit: int, *, before: datetime) -> int:
+    """Drop some that were over long ago; gives their number."""
+    return len(session.run("alarms.forget", limit=limit, before=before).fetchall())
