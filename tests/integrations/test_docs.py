@@ -35,6 +35,7 @@ PAGE: list[Any] = [
     ("django_jobs", COUNTS, [("succeeded", 3)] * 4),
     ("sqlalchemy_jobs", COUNTS, [("succeeded", 3)] * 4),
     ("sentry_jobs", [("cards.charge", {"card": 1})], [("failed", None)]),
+    ("healthchecks_jobs", [("reports.nightly", {})], [("succeeded", None)]),
     ("otel_jobs", [("invoices.print", {"number": 7})], [("succeeded", None)]),
     ("logging_jobs", [("orders.check", {"order": 7})], [("succeeded", None)]),
 ]

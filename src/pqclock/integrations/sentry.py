@@ -19,7 +19,9 @@ from types import TracebackType
 from typing import Any
 
 from pqclock.errors import ArgumentError
+from pqclock.integrations.checkins import checked_in
 from pqclock.integrations.needing import needing
+from pqclock.integrations.sentry_monitors import Monitors
 from pqclock.tasks.app import App
 from pqclock.tasks.context import CurrentJob
 from pqclock.tasks.hooks import REASONS, Failure
@@ -39,15 +41,20 @@ REPORTED = ("retries used up", "timed out", "crashed", "expired")
 _KEPT = 256
 
 
-def sentry(app: App, *, reasons: Iterable[str] = REPORTED, arguments: bool = False) -> Sentry:
+def sentry(
+    app: App, *, reasons: Iterable[str] = REPORTED, arguments: bool = False, monitors: Iterable[str] = ()
+) -> Sentry:
     """Have every run of the app isolated, and its failures reported; call it once, before the other `around_job`.
 
     `reasons` are those of `Failure.reason` that become events. Arguments of jobs are sent with `arguments=True` alone.
-    The SDK may be set up before or after. Raises ArgumentError for an unknown reason.
+    `monitors` are patterns of schedules' keys, such as `billing-*`: their runs are checked in, each schedule with a monitor
+    of its own. The SDK may be set up before or after. Raises ArgumentError for an unknown reason.
     """
     made = Sentry(reasons=reasons, arguments=arguments)
     app.around_job(made.isolated)
     app.on_error(made.report)
+    if monitors:
+        checked_in(app, Monitors(), monitors)
     return made
 
 
