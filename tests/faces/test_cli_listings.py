@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from conftest import Database
 from pqclock.rules.job import Outcome
 from pqclock.rules.pools import parse_pools
-from pqclock.store import finishing, jobs, leadership, listing_rows, processes, schedules, tasks
+from pqclock.store import alarms, finishing, gates, jobs, leadership, listing_rows, processes, schedules, tasks
 from pqclock.store.database import Session
+from store.gated import claim as gated_claim
+from store.gated import enqueue_gated, fuse, throttle
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=365 * 50)
@@ -270,6 +273,28 @@ def test_status(database: Any, listed: Command) -> None:
     assert "first" in text and "second" not in text and "yearly" in text
 
 
+def test_status_shows_alarms_and_gates_that_hold_something_back(database: Database, listed: Command) -> None:
+    session = database.session
+    alarms.begin(session, "missed", "nightly", "schedule nightly: no run has begun")
+    alarms.begin(session, "slo", "mice", "over")
+    alarms.end(session, "slo", "mice")
+    throttle(session, "stripe", rate=1, per="1 hour", burst=1)
+    fuse(session, "bank")
+    fuse(session, "calm")
+    enqueue_gated(session, "throttle:stripe:a", count=3, task="charge")
+    enqueue_gated(session, "fuse:bank:", task="transfer")
+    enqueue_gated(session, "fuse:calm:", task="other")
+    worker = processes.register(session, "worker", pid=1, host="box", code_version="1")
+    gated_claim(session, tasks=("charge",), worker_id=worker, now=None)
+    gates.blow(session, "bank", None, "known")
+    text = listed("status").out
+    assert "schedule nightly: no run has begun" in text and "mice" not in text
+    (row,) = listed("status", "--json").json["status"]
+    assert [one["kind"] for one in row["alarms"]] == ["missed"]
+    assert [(one["rule"], one["standing"]) for one in row["gates"]] == [("bank", "blown"), ("stripe", "waiting")]
+    assert "stripe:a" in text and "known" in text and "calm" not in text
+
+
 def test_a_silent_leader_is_shown_as_one(database: Any, listed: Command) -> None:
     clock = processes.register(database.session, "clock", pid=5, host="box", code_version="1", now=NOW)
     leadership.elect(database.session, clock, now=NOW - timedelta(days=400))
@@ -281,6 +306,7 @@ def test_hostile_text_is_shown_and_not_obeyed(database: Any, listed: Command) ->
     job = enqueue(session, "mail", labels=[HOSTILE], args={HOSTILE: HOSTILE})
     run_all(session, "mail", state="failed", more={"error": HOSTILE, "error_type": HOSTILE, "traceback": HOSTILE})
     session.conn.execute("INSERT INTO pqclock.queue (name, note) VALUES (%s, %s)", [HOSTILE, HOSTILE])
+    alarms.begin(session, "slo", HOSTILE, HOSTILE)
     add_schedules(session, HOSTILE, cron=HOSTILE, timezone=HOSTILE)
     for args in (
         ["jobs"],

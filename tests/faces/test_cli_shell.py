@@ -178,6 +178,20 @@ def test_watch_repaints_a_terminal(database: Any, start: Start) -> None:
     os.close(master)
 
 
+def test_a_migration_draws_its_progress_on_a_terminal(empty_url: str, start: Start) -> None:
+    master, slave = pty.openpty()
+    environment = ENVIRONMENT | {"PQCLOCK_DATABASE_URL": empty_url, "TERM": "xterm"}
+    process = start("migrate", stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    seen = b""
+    while process.poll() is None:
+        seen += _rest(master)
+    seen += _rest(master)
+    os.close(master)
+    assert process.returncode == 0 and b"0011 alarms: applied" in seen
+    assert b"waiting for the lock" in seen or b"/11 " in seen
+
+
 def _rest(master: int) -> bytes:
     try:
         return os.read(master, 65536)

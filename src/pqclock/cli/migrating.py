@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import click
 
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import print_json, say
 from pqclock.cli.root import EXIT_CODES
+
+if TYPE_CHECKING:
+    from pqclock.store.migrate import Migration
 
 
 @click.command(epilog=EXIT_CODES)
@@ -50,10 +58,33 @@ def _apply(asked: Asked) -> int:
     from pqclock.store import migrate as store
 
     with connected(asked.settings, migrated=False) as session:
-        done = store.migrate(session)
+        with _bar(shown=sys.stderr.isatty() and not asked.json) as draw:
+            done = store.migrate(session, draw)
         store.check_schema(session)
     _tell(asked, [(one.number, one.name) for one in done], "applied")
     return 0
+
+
+@contextmanager
+def _bar(*, shown: bool) -> Iterator[Callable[[Migration, int, int], None] | None]:
+    """What draws the progress on stderr, where somebody looks on; until the first step another migration may be waited for."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} {task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("waiting for the lock", total=None)
+        yield lambda migration, number, total: progress.update(
+            task, completed=number, total=total, description=f"{migration.number:04} {migration.name}"
+        )
 
 
 def _tell(asked: Asked, migrations: list[tuple[int, str]], outcome: str) -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pqclock.cli.gates import counted, reference
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, heading, plain, print_json, say, show, table
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import DatabaseUnreachable
 from pqclock.rules.moments import moment, relative, span
 from pqclock.store import listings
+from pqclock.store.gates import MOST_LISTED
 from pqclock.store.jobs import LEASE_LENGTH
 from pqclock.store.listing_rows import ProcessRow, Status
 
@@ -87,6 +89,14 @@ def parts(seen: Status) -> list[RenderableType]:
     if seen.pauses:
         paused = [(one.kind, one.name, moment(one.paused_until, seen.now), one.note) for one in seen.pauses]
         shown += [heading("paused"), table(("kind", "name", "until", "note"), paused)]
+    if seen.gates:
+        closed = [
+            (reference(one.rule, one.key), one.kind, one.standing, one.running, counted(one.waiting_jobs, MOST_LISTED),
+             moment(one.opens_at, seen.now), one.note)
+            for one in seen.gates
+        ]  # fmt: skip
+        columns = ("gate", "kind", "state", "running", "jobs behind it", "opens", "note")
+        shown += [heading("gates that hold something back"), table(columns, closed)]
     if seen.set_aside:
         aside = [(one.key, one.fault) for one in seen.set_aside]
         shown += [heading("set aside by the clock"), table(("schedule", "why"), aside)]

@@ -64,6 +64,12 @@ def named(session: Session, names: Sequence[str]) -> list[GateRow]:
     )
 
 
+def holding(session: Session, limit: int) -> list[GateRow]:
+    """Gates that hold something back, those that are blown or closed first."""
+    names = [name for (name,) in session.run("gates.holding", limit=limit)]
+    return named(session, names) if names else []
+
+
 def one(session: Session, reference: str) -> Shown:
     """The gates of a reference with what they hold back; raises UnknownGate when there is neither gate nor rule."""
     kinds, reference = _kinds_of(reference)

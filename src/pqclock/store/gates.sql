@@ -31,6 +31,13 @@ WHERE g.kind <> 'pause' AND g.name > %(after)s::text
                ELSE g.blown_until IS NOT NULL AND s.state <> 'blown' END)
 ORDER BY g.name LIMIT %(limit)s
 
+-- name: holding
+-- Gates that hold something back: blown or closed ones, and those that a lane waits for.
+SELECT g.name FROM {schema}.gate AS g
+WHERE g.kind <> 'pause'
+  AND (g.blown_until > now() OR g.closed_until > now() OR EXISTS (SELECT FROM {schema}.lane AS l WHERE l.gate_id = g.id))
+ORDER BY greatest(g.blown_until, g.closed_until) > now() DESC, g.name LIMIT %(limit)s
+
 -- name: terms
 -- What was declared of the rules with this name.
 SELECT r.kind, r.name AS rule, r.state, r.source, r.version, r.definition

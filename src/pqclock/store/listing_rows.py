@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from pqclock.store.gate_rows import GateRow
 
 Row = TypeVar("Row")
 
@@ -261,3 +264,4 @@ class Status:
     pauses: list[PauseRow]
     set_aside: list[SetAside]
     alarms: list[AlarmRow]
+    gates: list[GateRow]

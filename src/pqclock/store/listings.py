@@ -16,6 +16,7 @@ import psycopg
 from pqclock.errors import PqclockError
 from pqclock.store.alarms import open_alarms
 from pqclock.store.database import Session, unreachable
+from pqclock.store.gates import holding
 from pqclock.store.listing_rows import (
     AttemptRow,
     ComingTick,
@@ -183,7 +184,7 @@ def processes(session: Session, *, after: int = 0, limit: int = 50) -> Page[Proc
 
 
 def status(session: Session, some: int = 5) -> Status:
-    """Leader, processes, queues, the next ticks and the last failures."""
+    """Leader, alarms, processes, queues, gates that hold something back, the next ticks and the last failures."""
     return Status(
         now=now(session),
         leader=leader(session),
@@ -194,6 +195,7 @@ def status(session: Session, some: int = 5) -> Status:
         pauses=session.fetch(PauseRow, "listings.pauses", limit=MAX_LIMIT),
         set_aside=set_aside(session),
         alarms=open_alarms(session),
+        gates=holding(session, 2 * some),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -86,10 +87,11 @@ def pending(session: Session) -> list[Migration]:
     return [migration for migration in migrations() if migration.number not in have]
 
 
-def migrate(session: Session) -> list[Migration]:
+def migrate(session: Session, on_step: Callable[[Migration, int, int], None] | None = None) -> list[Migration]:
     """Apply what is missing, in one transaction under one lock; gives the migrations applied.
 
-    Raises Refused when an applied file was changed afterwards, or the database is newer than this code.
+    `on_step` is called before each of them, with its place and how many there are. Raises Refused when an applied file was
+    changed afterwards, or the database is newer than this code.
     """
     with session.transaction():
         session.conn.execute(_LIMITS)
@@ -100,7 +102,9 @@ def migrate(session: Session) -> list[Migration]:
         session.conn.execute(in_schema(_BOOTSTRAP, session.schema).encode())
         _check_history(session)
         todo = pending(session)
-        for migration in todo:
+        for number, migration in enumerate(todo):
+            if on_step is not None:
+                on_step(migration, number, len(todo))
             session.conn.execute(in_schema(migration.text, session.schema).encode())
             _record(session, migration)
         if todo:
