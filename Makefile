@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test soak kills scale bench check format db clean
+.PHONY: help demo test soak kills scale bench docs check format db clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,11 @@ scale: .venv/.dev  ## very many schedules put, planned and promoted, measured (D
 bench: .venv/.dev  ## all workloads against a floor of plain psycopg (ARGS="drain pickup --rounds 3 --json FILE", --list)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: .venv/.dev  ## the pages as a site in docs/_build/html, and those of reference made anew
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 check: .venv/.dev  ## format, lint, types, import floors
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -45,7 +50,7 @@ db: .venv/.demo  ## run the embedded PostgreSQL of this folder until Ctrl-C
 
 clean:  ## remove what was installed and made here
 	@test ! -x $(BIN)/python || $(BIN)/python -m pqclock.embedded --erase . examples/*/
-	@rm -rf .venv .pqclock examples/*/.pqclock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .pqclock examples/*/.pqclock docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "pqclock needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }
