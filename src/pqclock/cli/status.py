@@ -26,6 +26,8 @@ from pqclock.store.listing_rows import ProcessRow, Status
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pqclock.store.gate_rows import GateRow
+
 # Workers take a leader that has not beaten for so long for gone, and help themselves.
 _SILENCE = timedelta(seconds=10)
 
@@ -80,44 +82,35 @@ def _standbys(seen: Status) -> list[ProcessRow]:
 def parts(seen: Status) -> list[RenderableType]:
     """What is shown to people, one below the other."""
     shown = [_summary(seen)]
-    if seen.alarms:
-        raised = [(one.kind, one.subject, relative(one.raised_at, seen.now), one.message) for one in seen.alarms]
-        shown += [heading("alarms"), table(("kind", "of", "since", "what is wrong"), raised)]
-    if seen.queues:
-        rows = [(q.queue, q.scheduled, q.ready, q.running, _waited(q.oldest_ready_at, seen.now)) for q in seen.queues]
-        shown += [heading("queues"), table(("queue", "scheduled", "ready", "running", "oldest ready"), rows)]
-    if seen.pauses:
-        paused = [(one.kind, one.name, moment(one.paused_until, seen.now), one.note) for one in seen.pauses]
-        shown += [heading("paused"), table(("kind", "name", "until", "note"), paused)]
-    if seen.gates:
-        closed = [
-            (reference(one.rule, one.key), one.kind, one.standing, one.running, counted(one.waiting_jobs, MOST_LISTED),
-             moment(one.opens_at, seen.now), one.note)
-            for one in seen.gates
-        ]  # fmt: skip
-        columns = ("gate", "kind", "state", "running", "jobs behind it", "opens", "note")
-        shown += [heading("gates that hold something back"), table(columns, closed)]
-    if seen.set_aside:
-        aside = [(one.key, one.fault) for one in seen.set_aside]
-        shown += [heading("set aside by the clock"), table(("schedule", "why"), aside)]
-    if seen.coming:
-        shown += [
-            heading("next ticks"),
-            table(("schedule", "tick"), [(tick.key, moment(tick.tick, seen.now)) for tick in seen.coming]),
-        ]
-    if seen.failures:
-        failed = [
-            (
-                one.id,
-                one.task,
-                one.schedule_key,
-                relative(one.finished_at, seen.now),
-                (one.error or "").partition("\n")[0],
-            )
-            for one in seen.failures
-        ]
-        shown += [heading("last failures"), table(("job", "task", "schedule", "when", "error"), failed)]
+    for title, columns, rows in _tables(seen):
+        if rows:
+            shown += [heading(title), table(columns, rows)]
     return shown
+
+
+def _tables(seen: Status) -> Iterator[tuple[str, tuple[str, ...], list[tuple[object, ...]]]]:
+    """A title, columns and rows each; what has no rows is left out."""
+    now = seen.now
+    alarms = [(one.kind, one.subject, relative(one.raised_at, now), one.message) for one in seen.alarms]
+    yield "alarms", ("kind", "of", "since", "what is wrong"), [*alarms]
+    queues = [(q.queue, q.scheduled, q.ready, q.running, _waited(q.oldest_ready_at, now)) for q in seen.queues]
+    yield "queues", ("queue", "scheduled", "ready", "running", "oldest ready"), [*queues]
+    paused = [(one.kind, one.name, moment(one.paused_until, now), one.note) for one in seen.pauses]
+    yield "paused", ("kind", "name", "until", "note"), [*paused]
+    columns = ("gate", "kind", "state", "running", "jobs behind it", "opens", "note")
+    yield "gates that hold something back", columns, [_gate(one, now) for one in seen.gates]
+    yield "set aside by the clock", ("schedule", "why"), [(one.key, one.fault) for one in seen.set_aside]
+    yield "next ticks", ("schedule", "tick"), [(tick.key, moment(tick.tick, now)) for tick in seen.coming]
+    failed = [
+        (one.id, one.task, one.schedule_key, relative(one.finished_at, now), (one.error or "").partition("\n")[0])
+        for one in seen.failures
+    ]
+    yield "last failures", ("job", "task", "schedule", "when", "error"), [*failed]
+
+
+def _gate(one: GateRow, now: datetime) -> tuple[object, ...]:
+    behind, opens = counted(one.waiting_jobs, MOST_LISTED), moment(one.opens_at, now)
+    return reference(one.rule, one.key), one.kind, one.standing, one.running, behind, opens, one.note
 
 
 def _waited(since: datetime | None, now: datetime) -> str:
