@@ -14,7 +14,7 @@ from psycopg import sql
 
 from pqclock import loop
 from pqclock.cli import zones
-from pqclock.store import health, jobs, leadership, processes, schedules
+from pqclock.store import alarms, health, jobs, leadership, processes, schedules
 from pqclock.store.database import Session
 from processes.pooler import Pooler
 from store.gated import claim, enqueue_gated, throttle
@@ -56,8 +56,18 @@ def test_all_in_order(database: Any, examined: Examined) -> None:
     work(database)
     found = examined(0)
     assert {name: state for name, (state, _) in found.items() if state != "ok"} == {}
-    assert list(found)[:4] == ["settings", "files", "zone data", "address"]
+    assert list(found)[:5] == ["settings", "files", "who is told", "zone data", "address"]
     assert "PQCLOCK_DATABASE_URL" in found["settings"][1]
+
+
+def test_open_alarms_and_who_is_told_of_them(database: Any, examined: Examined) -> None:
+    assert examined()["who is told"][1].startswith("nobody hears of alarms")
+    alarms.begin(database.session, "missed", "nightly", "schedule nightly: no run has begun: see `pqclock status`")
+    found = examined(1, PQCLOCK_ALARM_PING="https://hc.example/secret-uuid", PQCLOCK_ALARM_TASK="ops.page")
+    assert found["alarms"] == ("problem", "schedule nightly: no run has begun: see `pqclock status`")
+    assert found["who is told"] == ("ok", "alarm_task, alarm_ping hear of alarms")
+    assert "secret-uuid" not in str(found) and "alarm_ping = (secret)" in found["settings"][1]
+    assert "SENTRY_DSN" in examined(1, PQCLOCK_ALARM_SENTRY="clock")["who is told"][1]
 
 
 def test_a_fresh_database_has_warnings(examined: Examined) -> None:
@@ -93,7 +103,7 @@ def test_passwords_are_not_shown(command: Command) -> None:
 def test_without_an_address(command: Command) -> None:
     done = command("doctor", "--json")
     found = {one["name"]: one for one in done.json["checks"]}
-    assert done.code == 1 and list(found) == ["settings", "files", "zone data", "address"]
+    assert done.code == 1 and list(found) == ["settings", "files", "who is told", "zone data", "address"]
     assert found["address"]["state"] == "problem" and "no database address" in found["address"]["message"]
 
 

@@ -11,7 +11,7 @@ from pqclock.cli.zones import check_zones
 from pqclock.clock.skew import REFUSE_ABOVE
 from pqclock.errors import ArgumentError
 from pqclock.rules.moments import span
-from pqclock.store import health, listings, migrate
+from pqclock.store import alarms, health, listings, migrate
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEADER_SILENCE, LEASE_LENGTH
 from pqclock.store.partitions import AHEAD
@@ -167,6 +167,14 @@ def _schedules(session: Session) -> Result:
     )
 
 
+def _alarms(session: Session) -> Result:
+    found = alarms.open_alarms(session)
+    if not found:
+        return ok("none is open")
+    more = f"; and {len(found) - _LOOKS} more: see `pqclock status`" if len(found) > _LOOKS else ""
+    return problem("; ".join(one.message for one in found[:_LOOKS]) + more)
+
+
 def _gates(session: Session) -> Result:
     stuck = health.stuck(session)
     undeclared = some([one.rule for one in stuck if one.rate is None])
@@ -249,6 +257,7 @@ CHECKS: tuple[tuple[str, Callable[[Session], Result], bool], ...] = (
     ("clocks' time", _clock_times, True),
     ("workers", _workers, True),
     ("queues", _queues, True),
+    ("alarms", _alarms, True),
     ("gates", _gates, True),
     ("schedules", _schedules, True),
     ("zones", check_zones, True),

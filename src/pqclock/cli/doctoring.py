@@ -46,6 +46,7 @@ def doctor(asked: Asked) -> int:
 def _checks(settings: Settings) -> Iterator[Check]:
     yield _guarded("settings", lambda: _settings(settings))
     yield _guarded("files", lambda: _files(settings))
+    yield _guarded("who is told", lambda: _hooks(settings))
     yield _guarded("zone data", check_zone_data)
     yield from _database(settings)
 
@@ -70,8 +71,20 @@ def _setting(settings: Settings, name: str) -> str:
     from pqclock.store.database import describe_url
 
     value = getattr(settings, name)
-    shown = describe_url(value) if SPECS[name].secret else plain(value)
+    shown = "(secret)" if SPECS[name].secret else plain(value)
+    shown = describe_url(value) if name.endswith("database_url") else shown
     return f"{name} = {shown} ({settings.origin(name)})"
+
+
+def _hooks(settings: Settings) -> Result:
+    from pqclock.alarm_hooks import hooks_of
+
+    names = ", ".join(hooks_of(settings))
+    if names:
+        return ok(f"{names} {'hears' if ',' not in names else 'hear'} of alarms")
+    return ok(
+        "nobody hears of alarms: they are in logs and in `pqclock status`; name somebody with --alarm-command or others"
+    )
 
 
 def _files(settings: Settings) -> Result:

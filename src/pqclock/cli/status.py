@@ -26,6 +26,7 @@ from pqclock.store.listing_rows import ProcessRow, Status
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pqclock.store.backlog import BacklogRow
     from pqclock.store.gate_rows import GateRow
 
 # Workers take a leader that has not beaten for so long for gone, and help themselves.
@@ -93,7 +94,10 @@ def _tables(seen: Status) -> Iterator[tuple[str, tuple[str, ...], list[tuple[obj
     now = seen.now
     alarms = [(one.kind, one.subject, relative(one.raised_at, now), one.message) for one in seen.alarms]
     yield "alarms", ("kind", "of", "since", "what is wrong"), [*alarms]
-    queues = [(q.queue, q.scheduled, q.ready, q.running, _waited(q.oldest_ready_at, now)) for q in seen.queues]
+    queues = [
+        (q.queue, _counted(q.scheduled, q), _counted(q.ready, q), q.running, _waited(q.oldest_ready_at, now))
+        for q in seen.queues
+    ]
     yield "queues", ("queue", "scheduled", "ready", "running", "oldest ready"), [*queues]
     paused = [(one.kind, one.name, moment(one.paused_until, now), one.note) for one in seen.pauses]
     yield "paused", ("kind", "name", "until", "note"), [*paused]
@@ -111,6 +115,10 @@ def _tables(seen: Status) -> Iterator[tuple[str, tuple[str, ...], list[tuple[obj
 def _gate(one: GateRow, now: datetime) -> tuple[object, ...]:
     behind, opens = counted(one.waiting_jobs, MOST_LISTED), moment(one.opens_at, now)
     return reference(one.rule, one.key), one.kind, one.standing, one.running, behind, opens, one.note
+
+
+def _counted(number: int, row: BacklogRow) -> str:
+    return f"{number}+" if row.at_least and number else str(number)
 
 
 def _waited(since: datetime | None, now: datetime) -> str:

@@ -11,7 +11,9 @@ stood AS MATERIALIZED (
     SELECT d.schedule_id, d.within, d.since, s.key, s.next_tick, s.plan_at, s.fault, l.tick, l.job_id,
            s.state = 'active' AND (s.paused_until IS NULL OR s.paused_until <= m.now) AS holds,
            CASE WHEN s.next_tick > d.since AND s.next_tick <= m.now - d.within THEN s.next_tick END AS unplanned
-    FROM moment AS m CROSS JOIN due AS d JOIN {schema}.schedule AS s ON s.id = d.schedule_id
+    FROM moment AS m CROSS JOIN due AS d
+    -- Each is looked at by itself: joined, all schedules would be.
+    CROSS JOIN LATERAL (SELECT * FROM {schema}.schedule AS o WHERE o.id = d.schedule_id OFFSET 0) AS s
     LEFT JOIN LATERAL (
         SELECT t.tick, t.job_id FROM {schema}.tick AS t
         WHERE t.schedule_id = d.schedule_id AND t.tick > d.since AND t.tick <= m.now - d.within

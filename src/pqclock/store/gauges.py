@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pqclock.store import backlog
 from pqclock.store.database import Session
+from pqclock.store.schedules import database_now
 
 MOST_QUEUES = 100
+MOST_COUNTED = 100_000
 MOST_RULES = 200
 MOST_CLOCKS = 50
 
@@ -81,8 +84,16 @@ def overall(session: Session) -> Overall:
 
 
 def queues(session: Session) -> list[QueueGauge]:
-    """The queues that have live jobs, the first hundred by name."""
-    return session.fetch(QueueGauge, "gauges.queues", limit=MOST_QUEUES)
+    """The queues that have live jobs, the first hundred by name; their jobs are counted up to a hundred thousand."""
+    now = database_now(session)
+    return [
+        QueueGauge(
+            row.queue, row.scheduled, row.ready, row.running,
+            0.0 if row.oldest_ready_at is None else max(0.0, (now - row.oldest_ready_at).total_seconds()),
+            row.paused_until is not None and row.paused_until > now,
+        )
+        for row in backlog.queues(session, limit=MOST_QUEUES, most=MOST_COUNTED).rows
+    ]  # fmt: skip
 
 
 def rules(session: Session) -> list[RuleGauge]:

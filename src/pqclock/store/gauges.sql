@@ -16,12 +16,6 @@ SELECT l.epoch AS term, l.process_id IS NOT NULL AS leads,
        pg_notification_queue_usage() AS notification_queue
 FROM {schema}.leader AS l
 
--- name: queues
-SELECT q.queue, q.scheduled, q.ready, q.running,
-       greatest(0, coalesce(extract(epoch FROM clock_timestamp() - q.oldest_ready_at), 0))::float8 AS oldest,
-       coalesce(q.paused_until > now(), false) AS paused
-FROM {schema}.queues AS q ORDER BY q.queue LIMIT %(limit)s
-
 -- name: rules
 -- How long a lane waits is told by its first job.
 WITH waiting AS (

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from pqclock.store.backlog import BacklogRow
     from pqclock.store.gate_rows import GateRow
 
 Row = TypeVar("Row")
@@ -258,7 +259,7 @@ class Status:
     now: datetime
     leader: LeaderRow
     processes: list[ProcessRow]
-    queues: list[QueueRow]
+    queues: list[BacklogRow]
     coming: list[ComingTick]
     failures: list[Failure]
     pauses: list[PauseRow]

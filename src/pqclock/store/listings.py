@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from pqclock.errors import PqclockError
+from pqclock.store import backlog
 from pqclock.store.alarms import open_alarms
 from pqclock.store.database import Session, unreachable
 from pqclock.store.gates import holding
@@ -189,7 +190,7 @@ def status(session: Session, some: int = 5) -> Status:
         now=now(session),
         leader=leader(session),
         processes=processes(session, limit=MAX_LIMIT).rows,
-        queues=queues(session, limit=MAX_LIMIT).rows,
+        queues=backlog.queues(session, limit=MAX_LIMIT).rows,
         coming=session.fetch(ComingTick, "listings.coming", limit=some),
         failures=session.fetch(Failure, "listings.failures", limit=some),
         pauses=session.fetch(PauseRow, "listings.pauses", limit=MAX_LIMIT),

@@ -11,7 +11,7 @@ from pqclock.rules.explained import explained
 from pqclock.rules.job import LIVE, TERMINAL
 from pqclock.rules.pools import parse_pools
 from pqclock.rules.promises import promise_of
-from pqclock.store import alarms, audit, dashboard, explaining, gates, health, listings
+from pqclock.store import alarms, audit, backlog, dashboard, explaining, gates, health, listings
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEASE_LENGTH
 from pqclock.web.params import Params
@@ -112,7 +112,7 @@ def gate(session: Session, params: Params) -> dict[str, Any] | None:
 
 def queues(session: Session, params: Params) -> dict[str, Any]:
     """Queues, tasks and labels: what waits, how fast it goes, what is paused."""
-    page = listings.queues(session, after=params.text("after") or "", limit=params.limit())
+    page = backlog.queues(session, after=params.text("after") or "", limit=params.limit())
     return {
         "now": listings.now(session),
         "rows": page.rows,

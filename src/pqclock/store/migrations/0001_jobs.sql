@@ -90,6 +90,7 @@ CREATE INDEX job_claim_lane ON {schema}.job (lane, priority, ready_seq) WHERE st
 CREATE INDEX job_promote ON {schema}.job (run_at) WHERE state = 'scheduled' AND NOT held;
 -- Those that wait until the jobs of their schedule before them have ended.
 CREATE INDEX job_release ON {schema}.job (id) WHERE held AND NOT awaits;
+CREATE INDEX job_await ON {schema}.job (id) WHERE awaits;
 -- Those whose schedule looks at whether they are unfinished: few, so that the others need no place in it.
 CREATE INDEX job_of_schedule ON {schema}.job (schedule_id) WHERE watched;
 CREATE INDEX job_of_parent ON {schema}.job (parent_id) WHERE parent_id IS NOT NULL;
