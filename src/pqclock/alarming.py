@@ -1,7 +1,8 @@
 """What a process does about alarms: judge promises when it is its turn, write down what it found, and tell the hooks.
 
 Each process that sees silence writes it down; the database lets one of them begin the alarm, and one of them tell of it.
-Telling takes time, and happens on a thread of its own, with a connection for as long as there is something to tell.
+All of it takes time, which ticks and jobs do not have: it happens on a thread of its own, with a connection of its own for as
+long as there is something to do.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ENDS_WITHIN = 2.0
 
 
 class Alarming:
-    """Of one process, from `start()` to `stop()`; its thread runs once there is something to do."""
+    """Of one process, until `stop()`; its thread runs once there is something to do."""
 
     def __init__(self, url: str, schema: str, hooks: Mapping[str, Hook], log: logging.Logger) -> None:
         self._url = url
@@ -38,10 +39,10 @@ class Alarming:
         self._told_to: set[tuple[int, bool, str]] = set()
         self._woken = threading.Event()
         self._stopped = False
-        self._leads = False
+        self._leads = self._asked = False
         self._thread: threading.Thread | None = None
-        self._next_look = 0.0
-        self._next_alive = 0.0
+        self._session: Session | None = None
+        self._next_look = self._next_alive = 0.0
 
     @property
     def tell(self) -> Tell:
@@ -55,29 +56,15 @@ class Alarming:
         return tell
 
     def lead(self, leads: bool) -> None:
-        """Whether this process is the leader, who says that all is well."""
-        self._leads, self._next_alive, self._next_look = leads, 0.0, 0.0
-        if leads and self._hooks:
-            self._wake()
+        """Whether this process is the leader, who judges what was promised, and says that all is well."""
+        self._leads, self._next_alive = leads, 0.0
+        self._wake()
 
-    def look_if_due(self, session: Session) -> None:
-        """Judge what was promised, as the leader or in its place, when it is time to."""
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + LOOK_EVERY
-        changes = alarms.judge(session)
-        if self._leads:
-            # Whoever raised these may be gone.
-            alarms.end(session, "silence", "")
-            if leadership.pulse(session, LATE).waits_since is None:
-                alarms.end(session, "ledger", "")
-        for change in changes:
-            what = {"alarm": change.kind, "subject": change.subject}
-            if change.message is None:
-                self._log.info("is over: %s of %s", change.kind, change.subject, extra=what)
-            else:
-                self._log.error("%s", change.message, extra=what)
-        if self._hooks and alarms.untold(session):
+    def stand_in(self) -> None:
+        """No leader judges: have it done here, when it is time to."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + LOOK_EVERY
+            self._asked = True
             self._wake()
 
     def stop(self) -> None:
@@ -95,28 +82,59 @@ class Alarming:
 
     def _run(self) -> None:
         while not self._stopped:
-            self._woken.clear()
             self._woken.wait(self._turn())
+            self._woken.clear()
+        self._disconnect()
 
     def _turn(self) -> float | None:
-        """Write down and tell what there is; gives the seconds until it is worth another try, None when there is nothing."""
+        """Do what there is to do; gives the seconds until there may be more, None when somebody will say so."""
         try:
-            session = connect(self._url, self._schema, "alarms")
-            try:
-                while self._notes:
-                    _write(session, self._notes[0])
-                    self._notes.popleft()
-                failed = self._tell_all(session) if self._hooks else False
-                well = not alarms.open_alarms(session)
-            finally:
-                session.close()
+            self._session = self._session or connect(self._url, self._schema, "alarms")
+            waits = self._work(self._session)
         except (*CONNECTION_LOST, DatabaseError) as error:
-            self._log.debug("alarms wait to be told: %s", " ".join(str(error).split()))
+            self._log.debug("alarms have to wait: %s", " ".join(str(error).split()))
+            self._disconnect()
             return AGAIN_AFTER
-        waits = [UNTOLD_AGAIN_AFTER] if failed else []
-        if self._leads and self._hooks:
-            waits.append(self._say_alive_if_due(well))
+        if not self._leads:
+            # It may be long until there is something again.
+            self._disconnect()
         return min(waits, default=None)
+
+    def _disconnect(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _work(self, session: Session) -> list[float]:
+        while self._notes:
+            _write(session, self._notes[0])
+            self._notes.popleft()
+        waits = []
+        if self._leads or self._asked:
+            self._asked = False
+            self._judge(session)
+            waits += [LOOK_EVERY] if self._leads else []
+        if self._hooks:
+            waits += [UNTOLD_AGAIN_AFTER] if self._tell_all(session) else []
+            waits += [self._say_alive_if_due(well=not alarms.open_alarms(session))] if self._leads else []
+        return waits
+
+    def _judge(self, session: Session) -> None:
+        """Judge what was promised, as the leader or in its place."""
+        if self._leads:
+            # Whoever raised these may be gone.
+            alarms.end(session, "silence", "")
+            if leadership.pulse(session, LATE).waits_since is None:
+                alarms.end(session, "ledger", "")
+        more = True
+        while more and not self._stopped:
+            changes, more = alarms.judge(session)
+            for change in changes:
+                what = {"alarm": change.kind, "subject": change.subject}
+                if change.message is None:
+                    self._log.info("is over: %s of %s", change.kind, change.subject, extra=what)
+                else:
+                    self._log.error("%s", change.message, extra=what)
 
     def _tell_all(self, session: Session) -> bool:
         """Tell what nobody else tells; True when some of it has to be told again."""
@@ -147,7 +165,7 @@ class Alarming:
             self._told_to = {one for one in self._told_to if one[:2] != (news.id, ended)}
         return heard
 
-    def _say_alive_if_due(self, well: bool) -> float:
+    def _say_alive_if_due(self, *, well: bool) -> float:
         left = self._next_alive - time.monotonic()
         if left > 0:
             return left

@@ -189,7 +189,7 @@ class Clock:
         self._pulse.say("leading")
         log.info("leading: term %s", epoch, extra={"epoch": epoch})
         self._lookout.calm()
-        leader = Leader(session, epoch, process_id, self._lookout.skew, self._metrics, self._alarming)
+        leader = Leader(session, epoch, process_id, self._lookout.skew, self._metrics)
         self._alarming.lead(True)
         if self._metrics is not None:
             self._metrics.term()

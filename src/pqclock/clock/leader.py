@@ -7,7 +7,6 @@ import time
 from datetime import datetime, timedelta
 
 from pqclock import loop
-from pqclock.alarming import Alarming
 from pqclock.alarms import to_log
 from pqclock.clock import caretaker
 from pqclock.clock.planner import Planned, Planner
@@ -51,13 +50,11 @@ class Leader:
         process_id: int,
         skew: Skew | None = None,
         metrics: ClockMetrics | None = None,
-        alarming: Alarming | None = None,
     ) -> None:
         self._session = session
         self._epoch = epoch
         self._process_id = process_id
         self._metrics = metrics
-        self._alarming = alarming
         self._planner = Planner(session, epoch, metrics)
         self._clock = DatabaseClock()
         self._skew = Skew(to_log(log, logging.WARNING), to_log(log)) if skew is None else skew
@@ -175,8 +172,6 @@ class Leader:
         watched = time.monotonic() - self._watching_since
         more = caretaker.tidy(self._session, silent_too=watched > jobs.LEASE_LENGTH.total_seconds())
         self._followed.look(self._session)
-        if self._alarming is not None:
-            self._alarming.look_if_due(self._session)
         self._next_tidy = 0.0 if more else time.monotonic() + TIDY_EVERY
         return more
 

@@ -64,7 +64,7 @@ class Lookout:
         holder = leadership.holder(session)
         self._holder.look(self.judge(session, holder, pulse, received), time.monotonic())
         if self.switch.silent and self._alarming is not None:
-            self._alarming.look_if_due(session)
+            self._alarming.stand_in()
         self._next_look = time.monotonic() + LOOK_EVERY
 
     def judge(self, session: Session, holder: Holder | None, pulse: Pulse, at: float) -> str | None:

@@ -24,7 +24,7 @@ TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A schedule whose promise is broken at a tick, or kept again with None there."""
+    """A schedule that was judged: the tick at which its promise is broken, None where it is kept; and whether that is new."""
 
     key: str
     within: timedelta
@@ -32,6 +32,7 @@ class Broken:
     unplanned: datetime | None
     job_id: int | None
     fault: str | None
+    changes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,16 @@ class Untold:
     tries: int
 
 
-def judge(session: Session, now: datetime | None = None) -> list[Change]:
-    """Judge a slice of the schedules that are due for it, and all queues; gives the alarms that begin and end."""
+def judge(session: Session, now: datetime | None = None) -> tuple[list[Change], bool]:
+    """Judge a slice of the schedules that are due for it, and all queues; gives the alarms that begin and end.
+
+    True beside them when there are more schedules to judge at once.
+    """
     with session.transaction():
-        changes = [_judged(one) for one in session.fetch(Broken, "alarms.judge_schedules", limit=SLICE, now=now)]
+        found = session.fetch(Broken, "alarms.judge_schedules", limit=SLICE, now=now)
+        changes = [_judged(one) for one in found if one.changes]
         changes += _judge_queues(session, now)
-        return [change for change in changes if _write(session, change, now)]
+        return [change for change in changes if _write(session, change, now)], len(found) == SLICE
 
 
 def _judged(one: Broken) -> Change:
@@ -138,12 +143,6 @@ def claim_untold(session: Session, limit: int = 20) -> Sequence[Untold]:
 def told(session: Session, news: Untold) -> None:
     """Note that it was told."""
     session.run("alarms.told", id=news.id, ended=news.ended_at is not None)
-
-
-def untold(session: Session) -> bool:
-    """Whether there is something that nobody is telling."""
-    row = session.run("alarms.untold", tries=TRIES).fetchone()
-    return row is not None and bool(row[0])
 
 
 def forget(session: Session, limit: int, *, before: datetime) -> int:

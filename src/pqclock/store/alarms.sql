@@ -1,6 +1,6 @@
 -- name: judge_schedules
--- Of the schedules whose next run should have begun by now: the tick of which none has, null where all is well; and when to
--- look again. What a person has paused or cancelled, and what a calendar or an overlap left out, was no promise.
+-- Of the schedules whose next run should have begun by now: the tick of which none has, null where all is well, and whether
+-- its alarm says otherwise; and when to look again. What a person has paused or cancelled, and what a calendar or an overlap left out, was no promise.
 WITH moment AS MATERIALIZED (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now),
 due AS MATERIALIZED (
     SELECT p.schedule_id, p.within, p.since FROM {schema}.promise AS p
@@ -44,18 +44,19 @@ judged AS MATERIALIZED (
 looked AS (
     UPDATE {schema}.promise AS p SET look_at = CASE
         WHEN g.broken IS NOT NULL THEN m.now + interval '5 seconds'
-        WHEN NOT g.holds THEN m.now + interval '1 minute'
+        WHEN NOT g.holds THEN m.now + interval '15 seconds'
         ELSE coalesce(
             least((SELECT min(t.tick) FROM {schema}.tick AS t
                    WHERE t.schedule_id = g.schedule_id AND t.tick > m.now - g.within
                      AND (t.outcome = 'inserted' OR t.reason IN ('missed', 'window', 'limit'))), g.next_tick)
-            + g.within, CASE WHEN g.plan_at IS NOT NULL THEN m.now + interval '1 minute' END) END
+            -- One that was put just now is planned in a moment.
+            + g.within, CASE WHEN g.plan_at IS NOT NULL THEN m.now + interval '5 seconds' END) END
     FROM moment AS m CROSS JOIN judged AS g WHERE p.schedule_id = g.schedule_id
 )
-SELECT g.key, g.within, g.broken, g.unplanned, g.job_id, g.fault FROM judged AS g
-WHERE (g.broken IS NOT NULL) <> EXISTS (
-    SELECT FROM {schema}.alarm AS a WHERE a.kind = 'missed' AND a.subject = g.key AND a.ended_at IS NULL)
-ORDER BY g.key
+SELECT g.key, g.within, g.broken, g.unplanned, g.job_id, g.fault,
+       (g.broken IS NOT NULL) <> EXISTS (
+           SELECT FROM {schema}.alarm AS a WHERE a.kind = 'missed' AND a.subject = g.key AND a.ended_at IS NULL) AS changes
+FROM judged AS g ORDER BY g.key
 
 -- name: oldest_ready
 -- The job that waits longest in each queue: of each priority, and of each lane, the first. Queues that a person has paused
@@ -141,13 +142,6 @@ UPDATE {schema}.alarm AS a
 SET raised_told_at = CASE WHEN %(ended)s THEN a.raised_told_at ELSE clock_timestamp() END,
     ended_told_at = CASE WHEN %(ended)s THEN clock_timestamp() ELSE a.ended_told_at END, telling_at = NULL, tries = 0
 WHERE a.id = %(id)s
-
--- name: untold
-SELECT EXISTS (
-    SELECT FROM {schema}.alarm AS a
-    WHERE (a.raised_told_at IS NULL OR (a.ended_at IS NOT NULL AND a.ended_told_at IS NULL))
-      AND coalesce(a.ended_at, a.raised_at) > clock_timestamp() - interval '1 hour'
-      AND (a.telling_at IS NULL OR a.telling_at < clock_timestamp() - interval '30 seconds') AND a.tries < %(tries)s)
 
 -- name: forget
 DELETE FROM {schema}.alarm AS a WHERE a.id = ANY(ARRAY(

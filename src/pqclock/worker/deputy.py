@@ -38,7 +38,7 @@ class Deputy:
         pulse = leadership.pulse(session, LATE)
         self._switch.look(pulse, time.monotonic())
         if done is not None:
-            self._alarming.look_if_due(session)
+            self._alarming.stand_in()
         if done is None or pulse.clock_expected or listened < jobs.LEADER_SILENCE.total_seconds():
             self._stands_in = False
         elif not self._stands_in:
