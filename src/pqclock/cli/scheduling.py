@@ -79,6 +79,7 @@ _TEXTS = {
     "grace": ("DURATION", "A tick at most this late is on time.  [default: 1m]"),
     "catch_up": ("WHICH", "Which of the missed ticks still run: none, latest or all.  [default: latest]"),
     "expires_in": ("DURATION", "A job not started by then is discarded."),
+    "alert_after": ("DURATION", "No run begun so long after a tick: the alarm."),
 }
 
 
