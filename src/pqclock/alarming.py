@@ -24,6 +24,9 @@ AGAIN_AFTER = 5.0
 # A little longer than somebody may take who has taken the news away.
 UNTOLD_AGAIN_AFTER = 31.0
 ENDS_WITHIN = 2.0
+# What is told one by one; the rest of a minute in one sentence.
+MOST_A_MINUTE = 20
+MINUTE = 60.0
 
 
 class Alarming:
@@ -37,6 +40,7 @@ class Alarming:
         self._to_log = to_log(log)
         self._notes: deque[Told] = deque()
         self._told_to: set[tuple[int, bool, str]] = set()
+        self._told_at: deque[float] = deque()
         self._woken = threading.Event()
         self._stopped = False
         self._leads = self._asked = False
@@ -129,23 +133,35 @@ class Alarming:
         more = True
         while more and not self._stopped:
             changes, more = alarms.judge(session)
-            for change in changes:
+            for change in changes[:MOST_A_MINUTE]:
                 what = {"alarm": change.kind, "subject": change.subject}
                 if change.message is None:
                     self._log.info("is over: %s of %s", change.kind, change.subject, extra=what)
                 else:
                     self._log.error("%s", change.message, extra=what)
+            if len(changes) > MOST_A_MINUTE:
+                number = len(changes) - MOST_A_MINUTE
+                self._log.error("and %s more alarms have begun or ended: see `pqclock status`", number)
 
     def _tell_all(self, session: Session) -> bool:
         """Tell what nobody else tells; True when some of it has to be told again."""
         failed = False
-        while taken := alarms.claim_untold(session):
+        while taken := alarms.claim_untold(session, self._budget()):
             for news in taken:
+                self._told_at.append(time.monotonic())
                 if self._tell_hooks(news, session):
                     alarms.told(session, news)
                 else:
                     failed = True
+        if not self._budget() and (rest := alarms.sum_up(session)) is not None:
+            self._tell_hooks(rest, session)
         return failed
+
+    def _budget(self) -> int:
+        """How much may be told one by one now: whoever hears of a thousand alarms hears of none."""
+        while self._told_at and self._told_at[0] < time.monotonic() - MINUTE:
+            self._told_at.popleft()
+        return MOST_A_MINUTE - len(self._told_at)
 
     def _tell_hooks(self, news: Untold, session: Session) -> bool:
         """Whether all of them have heard, those of earlier tries too."""

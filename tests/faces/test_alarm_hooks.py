@@ -208,6 +208,17 @@ def test_of_many_processes_one_tells(process: Process, listener: Listener, datab
     assert len(listener.heard) == 1
 
 
+def test_of_very_many_most_are_told_in_one_sentence(process: Process, listener: Listener, database: Database) -> None:
+    for number in range(200):
+        alarms.begin(database.session, "missed", f"s{number}", f"no run of {number}")
+    alarming = process.with_hooks(alarm_ping=f"http://{listener.host}/x")
+    alarming.stand_in()
+    eventually(lambda: len(listener.heard) == 21)
+    assert listener.heard[-1][1].startswith("and 180 more alarms, the first of them: no run of 20; see")
+    alarming.stop()
+    assert len(listener.heard) == 21
+
+
 def test_without_hooks_it_is_written_down_for_others(process: Process, listener: Listener, database: Database) -> None:
     process.of({}).tell(raised())
     eventually(lambda: states(database) == [("silence", False, False)])

@@ -327,6 +327,35 @@ def test_whoever_took_news_and_vanished_is_replaced_and_old_news_are_none(databa
     assert told(session) == []
 
 
+def test_the_rest_of_many_is_told_in_one_sentence_and_its_ends_to_nobody(database: Database) -> None:
+    session = database.session
+    for n in range(30):
+        alarms.begin(session, "missed", f"s{n}", f"no run of {n}")
+    alarms.end(session, "missed", "s3")
+    first, *_ = alarms.claim_untold(session, 5)
+    alarms.told(session, first)
+    rest = alarms.sum_up(session)
+    assert (
+        rest is not None and rest.message == "and 29 more alarms, the first of them: no run of 1; see `pqclock status`"
+    )
+    assert alarms.sum_up(session) is None and told(session) == []
+    alarms.end(session, "missed", "s20")
+    alarms.end(session, "missed", "s0")
+    assert told(session) == [("s0", True)]
+
+
+def test_an_alarm_goes_with_the_new_key_of_its_schedule(watched: Watched) -> None:
+    watched.plan(FIRST)
+    assert watched.kinds(FIRST + LATER + SECOND) == BEGUN
+    fields = {"every": HOUR, "alert_after": LATER, "catch_up": "none"}
+    renamed = Schedule("hourly-mail", "mail", was=("hourly",), **fields)  # type: ignore[arg-type]
+    runtime.put(watched.session, [renamed], FIRST + 12 * MINUTE)
+    assert watched.open == [("missed", "hourly-mail")]
+    assert watched.judge(FIRST + 13 * MINUTE) == []
+    watched.run(FIRST + 14 * MINUTE)
+    assert watched.kinds(FIRST + 15 * MINUTE) == [("missed", "hourly-mail", False)] and watched.open == []
+
+
 def test_what_is_over_is_forgotten_in_slices(database: Database) -> None:
     session = database.session
     for subject in "abc":

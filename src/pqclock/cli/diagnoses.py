@@ -10,6 +10,7 @@ from pqclock.cli.verdicts import Result, ok, problem, some, warning
 from pqclock.cli.zones import check_zones
 from pqclock.clock.skew import REFUSE_ABOVE
 from pqclock.errors import ArgumentError
+from pqclock.rules.durations import format_duration
 from pqclock.rules.moments import span
 from pqclock.store import alarms, health, listings, migrate
 from pqclock.store.database import Session
@@ -128,7 +129,7 @@ def _clock(session: Session) -> Result:
 def _clock_times(session: Session) -> Result:
     off = health.skews(session, _SKEW)
     if not off:
-        return ok(f"no clock's machine is further than {span(_SKEW)} from the database's time")
+        return ok(f"no clock's machine is further than {format_duration(_SKEW)} from the database's time")
     told = "; ".join(f"{one.host}:{one.pid} by {one.skew:+,.1f} s" for one in off[:_MACHINES])
     judge = problem if any(abs(one.skew) > REFUSE_ABOVE for one in off) else warning
     return judge(f"machines of clocks are off the database's time, {told}: set them and the database's by NTP")

@@ -90,7 +90,7 @@ def _judge_queues(session: Session, now: datetime | None) -> list[Change]:
         slo = promise_of(queue, declared)
         if slo is not None and waited > slo:
             broken[queue] = slo_words(queue, slo, waited, job_id)
-    open_ones = {row.subject for row in open_alarms(session) if row.kind == "slo"}
+    open_ones = {row.subject for row in open_alarms(session, "slo", 2 * MOST_HEADS)}
     return [Change("slo", queue, broken[queue]) for queue in sorted(broken.keys() - open_ones)] + [
         Change("slo", queue, None) for queue in sorted(open_ones - broken.keys())
     ]
@@ -107,9 +107,9 @@ def end(session: Session, kind: str, subject: str, now: datetime | None = None) 
     return session.run("alarms.end", kind=kind, subject=subject, now=now).fetchone() is not None
 
 
-def open_alarms(session: Session) -> list[AlarmRow]:
+def open_alarms(session: Session, kind: str | None = None, limit: int = MOST_OPEN) -> list[AlarmRow]:
     """Those that are open, the oldest first, as far as anybody can look through."""
-    return session.fetch(AlarmRow, "alarms.open", limit=MOST_OPEN)
+    return session.fetch(AlarmRow, "alarms.open", kind=kind, limit=limit)
 
 
 def ended_alarms(session: Session, limit: int = 50) -> list[AlarmRow]:
@@ -138,6 +138,16 @@ def write_slos(session: Session, set_name: str, wanted: Mapping[str, str]) -> No
 def claim_untold(session: Session, limit: int = 20) -> Sequence[Untold]:
     """Take what somebody has to be told of; nobody else gets it for half a minute."""
     return session.fetch(Untold, "alarms.claim_untold", limit=limit, tries=TRIES)
+
+
+def sum_up(session: Session) -> Untold | None:
+    """Take all that is untold together, to be told in one sentence, and nobody of its ends; None when there is nothing."""
+    row = session.run("alarms.sum_up").fetchone()
+    if row is None:
+        return None
+    number, first, message, raised_at = row
+    words = f"and {number:,} more alarms, the first of them: {message}; see `pqclock status`"
+    return Untold(first, "many", "", words, raised_at, None, 1)
 
 
 def told(session: Session, news: Untold) -> None:

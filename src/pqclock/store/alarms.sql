@@ -114,7 +114,7 @@ WHERE a.kind = %(kind)s AND a.subject = %(subject)s AND a.ended_at IS NULL RETUR
 
 -- name: open
 SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at FROM {schema}.alarm AS a
-WHERE a.ended_at IS NULL ORDER BY a.id LIMIT %(limit)s
+WHERE a.ended_at IS NULL AND (%(kind)s::text IS NULL OR a.kind = %(kind)s::text) ORDER BY a.id LIMIT %(limit)s
 
 -- name: ended
 SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at FROM {schema}.alarm AS a
@@ -126,7 +126,7 @@ WHERE a.ended_at IS NOT NULL ORDER BY a.ended_at DESC LIMIT %(limit)s
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now),
 taken AS MATERIALIZED (
     SELECT a.id FROM moment AS m CROSS JOIN {schema}.alarm AS a
-    WHERE (a.raised_told_at IS NULL OR (a.ended_at IS NOT NULL AND a.ended_told_at IS NULL))
+    WHERE NOT a.summed_up AND (a.raised_told_at IS NULL OR (a.ended_at IS NOT NULL AND a.ended_told_at IS NULL))
       AND coalesce(a.ended_at, a.raised_at) > m.now - interval '1 hour'
       AND (a.telling_at IS NULL OR a.telling_at < m.now - interval '30 seconds') AND a.tries < %(tries)s
     ORDER BY a.id LIMIT %(limit)s
@@ -136,6 +136,15 @@ UPDATE {schema}.alarm AS a SET telling_at = m.now, tries = a.tries + 1
 FROM taken AS t, moment AS m WHERE a.id = t.id
 RETURNING a.id, a.kind, a.subject, a.message, a.raised_at,
           CASE WHEN a.raised_told_at IS NOT NULL THEN a.ended_at END AS ended_at, a.tries
+
+-- name: sum_up
+-- Take all that is untold, to be told in one sentence; how many, and the first of them.
+WITH taken AS (
+    UPDATE {schema}.alarm AS a SET summed_up = true, raised_told_at = coalesce(a.raised_told_at, clock_timestamp())
+    WHERE NOT a.summed_up AND (a.raised_told_at IS NULL OR (a.ended_at IS NOT NULL AND a.ended_told_at IS NULL))
+    RETURNING a.id, a.message, a.raised_at
+)
+SELECT (SELECT count(*) FROM taken), t.id, t.message, t.raised_at FROM taken AS t ORDER BY t.id LIMIT 1
 
 -- name: told
 UPDATE {schema}.alarm AS a

@@ -30,12 +30,14 @@ CREATE TABLE {schema}.alarm (
     ended_told_at timestamptz,
     telling_at    timestamptz,
     tries         smallint NOT NULL DEFAULT 0,
+    summed_up     boolean NOT NULL DEFAULT false,
     CONSTRAINT alarm_kind_is_known CHECK (kind IN ('silence', 'ledger', 'missed', 'slo'))
 );
 CREATE UNIQUE INDEX one_open_alarm ON {schema}.alarm (kind, subject) WHERE ended_at IS NULL;
 CREATE INDEX alarm_untold ON {schema}.alarm (id)
-    WHERE raised_told_at IS NULL OR (ended_at IS NOT NULL AND ended_told_at IS NULL);
+    WHERE NOT summed_up AND (raised_told_at IS NULL OR (ended_at IS NOT NULL AND ended_told_at IS NULL));
 CREATE INDEX alarm_ended ON {schema}.alarm (ended_at);
+COMMENT ON COLUMN {schema}.alarm.summed_up IS 'told as one of many: its end is told to nobody';
 COMMENT ON TABLE {schema}.alarm IS 'what was found wrong, from when to when, and whether somebody was told';
 
 -- The promise of a schedule follows its definition, whoever writes that.
@@ -48,6 +50,10 @@ BEGIN
         SELECT NEW.id, sum(regexp_replace(w.length, '([a-z])([0-9])', '\1 \2', 'g')::interval), NEW.updated_at, NEW.updated_at
         FROM (VALUES (NEW.definition ->> 'alert_after'), (NEW.definition ->> 'spread'), (NEW.definition ->> 'jitter')) AS w (length)
         ON CONFLICT (schedule_id) DO UPDATE SET within = excluded.within, look_at = excluded.look_at;
+        IF TG_OP = 'UPDATE' AND OLD.key <> NEW.key THEN
+            UPDATE {schema}.alarm AS a SET subject = NEW.key
+            WHERE a.kind = 'missed' AND a.subject = OLD.key AND a.ended_at IS NULL;
+        END IF;
     ELSIF TG_OP = 'UPDATE' THEN
         DELETE FROM {schema}.promise AS p WHERE p.schedule_id = NEW.id;
         UPDATE {schema}.alarm AS a SET ended_at = clock_timestamp()
