@@ -46,7 +46,8 @@ class Health:
                 from pqclock.scraping import Scraped
 
                 pages[METRICS] = Scraped(url, settings.schema, readings).page
-            self.probes = Probes(parse_endpoint(settings.health), pages, settings.origin("health"))
+            endpoint = parse_endpoint(settings.health)
+            self.probes = Probes(endpoint, pages, settings.origin("health"), settings.health_hosts)
         self._exported: Exported | None = None
         if opentelemetry.wanted():
             from pqclock.exporting import Exported

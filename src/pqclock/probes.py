@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET6
 
 from pqclock.errors import SettingsError
-from pqclock.rules.listening import Endpoint
+from pqclock.rules.listening import Endpoint, is_private
 
 log = logging.getLogger("pqclock.health")
 
@@ -26,10 +26,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self, endpoint: Endpoint, pages: Pages) -> None:
+    def __init__(self, endpoint: Endpoint, pages: Pages, hosts: Collection[str]) -> None:
         if ":" in endpoint.host:
             self.address_family = AF_INET6
         self.pages = pages
+        self.hosts = {host.lower() for host in hosts}
         super().__init__((endpoint.host, endpoint.port), _Handler)
 
     def server_bind(self) -> None:
@@ -57,7 +58,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, content: bool) -> None:
         page = self.server.pages.get(self.path.partition("?")[0])
-        status, media, body = page() if page else (HTTPStatus.NOT_FOUND, "text/plain", self._contents())
+        if (stranger := self._stranger()) is not None:
+            words = f"this is not known as {stranger!r:.100}: name it in PQCLOCK_HEALTH_HOSTS, or use an address\n"
+            found: Page = HTTPStatus.MISDIRECTED_REQUEST, "text/plain", words.encode()
+        else:
+            found = page() if page else (HTTPStatus.NOT_FOUND, "text/plain", self._contents())
+        status, media, body = found
         self.send_response(status)
         self.send_header("Content-Type", media if "charset=" in media else f"{media}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -66,6 +72,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if content:
             self.wfile.write(body)
+
+    def _stranger(self) -> str | None:
+        """The name by which this was called, if it is not ours; who gives none is no browser."""
+        given = self.headers.get_all("Host") or []
+        if not given:
+            return None
+        name = given[0].rpartition(":")[0] if given[0].rpartition(":")[2].isdigit() else given[0]
+        known = len(given) == 1 and ("*" in self.server.hosts or name.lower() in self.server.hosts or is_private(name))
+        return None if known else ", ".join(given)
 
     def _contents(self) -> bytes:
         return f"there is {', '.join(self.server.pages)}\n".encode()
@@ -77,9 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
 class Probes:
     """The server of these pages, by path, from `start()` to `stop()`."""
 
-    def __init__(self, endpoint: Endpoint, pages: Pages, origin: str) -> None:
+    def __init__(self, endpoint: Endpoint, pages: Pages, origin: str, hosts: Collection[str] = ()) -> None:
         try:
-            self._server = _Server(endpoint, pages)
+            self._server = _Server(endpoint, pages, hosts)
         except OSError as error:
             reason = error.strerror or str(error)
             raise SettingsError([f"{origin}: {endpoint} cannot be listened on ({reason}): choose another"]) from None

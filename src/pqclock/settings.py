@@ -154,6 +154,9 @@ class Settings:
     health: str | None = _setting(
         None, Spec(read_endpoint, _ENDPOINT, "Where /livez and /readyz are served.", "HOST:PORT")
     )
+    health_hosts: tuple[str, ...] = _setting(
+        (), Spec(read_names, "names of hosts, parted by commas", "Public names by which health is asked for.", "NAME")
+    )
     alarm_task: str | None = _setting(
         None, Spec(_matching(_TASK), "the name of a task", "A task that is enqueued for each alarm.", "TASK")
     )

@@ -105,6 +105,21 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
     assert default in (None, "") or row[1] == f"`{default}`"
 
 
+def test_every_setting_is_a_flag_of_some_command() -> None:
+    context, flags = click.Context(root), set[str]()
+    for name in commands(root):
+        command: click.Command = root
+        for word in name.split()[1:]:
+            assert isinstance(command, click.Group)
+            found = command.get_command(context, word)
+            assert found is not None
+            command = found
+        flags |= {option for parameter in command.params for option in parameter.opts}
+    # What starts all of it takes all of them; that is a command without a name.
+    hidden = {flag("folder")}
+    assert {flag(name) for name in SPECS if not name.endswith("_token")} - flags <= hidden
+
+
 def test_every_file_of_the_map_exists() -> None:
     named = {path for path in re.findall(r"`([\w./-]+)`", section("The map")) if "/" in path or path.endswith(".py")}
     assert len(named) > 30

@@ -154,6 +154,18 @@ class Served:
         return answer.status, text
 
 
+def hosted(port: int, *hosts: str) -> int:
+    """The status for a request by these names."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.putrequest("GET", "/livez", skip_host=True)
+    for host in hosts:
+        connection.putheader("Host", host)
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
 @pytest.fixture
 def served() -> Iterator[Served]:
     served = Served()
@@ -185,3 +197,12 @@ def test_a_port_that_is_taken_is_said_at_the_start() -> None:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(SettingsError, match=f"default: {taken} cannot be listened on .*: choose another"):
             Health(Settings(health=taken), "", dict, Notifier())
+
+
+def test_health_is_told_to_nobody_who_comes_by_a_strange_name(served: Served) -> None:
+    assert served.health.probes is not None
+    port = served.health.probes.endpoint.port
+    for known in ((), ("127.0.0.1:8081",), ("localhost",), ("[::1]:8081",), ("pqclock.default.svc:8081",)):
+        assert hosted(port, *known) == 200, known
+    for strange in (("evil.example",), ("evil.example:8081",), ("localhost", "evil.example"), ("127.0.0.1.nip.io",)):
+        assert hosted(port, *strange) == 421, strange

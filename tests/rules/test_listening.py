@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from pqclock.rules.listening import Endpoint, parse_endpoint
+from pqclock.rules.listening import Endpoint, is_private, parse_endpoint
+
+
+@pytest.mark.parametrize(
+    ("name", "private"),
+    [
+        ("127.0.0.1", True), ("10.1.2.3", True), ("[::1]", True), ("fe80::1", True), ("localhost", True), ("worker", True),
+        ("pqclock.default.svc", True), ("a.b.svc.cluster.local.", True), ("BOX.Internal", True), ("evil.example", False),
+        ("127.0.0.1.nip.io", False), ("evil-internal", True), ("evilinternal.com", False), ("", True), ("a..", True),
+    ],
+)  # fmt: skip
+def test_names_that_no_stranger_can_have(name: str, private: bool) -> None:
+    assert is_private(name) is private
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def environment(settings: Settings, address: Address) -> dict[str, str]:
     if address.url:
         variables["PQCLOCK_DATABASE_URL"] = address.url
     secrets = ("clock_database_url", "web_token", "web_view_token")
-    variables |= {variable(name): value for name in secrets if (value := getattr(settings, name))}
+    alarms = ("alarm_task", "alarm_command", "alarm_ping", "alarm_sentry")
+    variables |= {variable(name): value for name in (*secrets, *alarms) if (value := getattr(settings, name))}
     return variables
 
 

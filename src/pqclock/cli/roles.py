@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from pqclock.settings import Settings
     from pqclock.supervisor import Child, Supervisor
 
-_DATABASE = ("database_url", "schema", "wait", "health")
+_DATABASE = ("database_url", "schema", "wait", "health", "health_hosts")
 _CLOCK = ("clock_database_url", "allow_session_pooler", "set", "schedules", "watch", "keep")
 _WORKER = ("app", "queues", "processes", "max_jobs", "max_memory", "poll_only", "stop_timeout")
+_ALARMS = ("alarm_task", "alarm_command", "alarm_ping", "alarm_sentry")
 _LOG = ("log_format", "log_level")
+_SEVERAL = ("schedules", "health_hosts")
 
 _supervised = click.option("--supervised", is_flag=True, hidden=True)
 
 
 @click.command(epilog=EXIT_CODES)
 @_supervised
-@asking(*_DATABASE, *_CLOCK, *_LOG, multiple=("schedules",))
+@asking(*_DATABASE, *_CLOCK, *_ALARMS, *_LOG, multiple=_SEVERAL)
 def clock(asked: Asked, supervised: bool) -> int:
     """Run a clock: it applies the schedule files, then leads or stands by until it is stopped.
 
@@ -73,7 +75,7 @@ def clock(asked: Asked, supervised: bool) -> int:
 
 @click.command(epilog=EXIT_CODES)
 @_supervised
-@asking(*_DATABASE, *_WORKER, *_LOG)
+@asking(*_DATABASE, *_WORKER, *_ALARMS, *_LOG, multiple=("health_hosts",))
 def worker(asked: Asked, supervised: bool) -> int:
     """Run workers: a supervising parent and its worker processes.
 
@@ -86,7 +88,7 @@ def worker(asked: Asked, supervised: bool) -> int:
 
 
 @click.command(hidden=True, epilog=EXIT_CODES)
-@asking(*_DATABASE, *_CLOCK, *_WORKER, *WEB, "folder", *_LOG, multiple=("schedules", "web_hosts", "web_args"))
+@asking(*_DATABASE, *_CLOCK, *_WORKER, *_ALARMS, *WEB, "folder", *_LOG, multiple=(*_SEVERAL, "web_hosts", "web_args"))
 def everything(asked: Asked) -> int:
     """Run clock, workers and dashboard in one supervised process, on the embedded server unless an address is set.
 

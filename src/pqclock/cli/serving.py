@@ -27,8 +27,8 @@ OFF = "off"
 @click.command(epilog=EXIT_CODES)
 @click.option("--supervised", is_flag=True, hidden=True)
 @asking(
-    "database_url", "schema", "wait", "health", *WEB, "set", "schedules", "log_format", "log_level",
-    multiple=("schedules", "web_hosts", "web_args"),
+    "database_url", "schema", "wait", "health", "health_hosts", *WEB, "set", "schedules", "log_format", "log_level",
+    multiple=("schedules", "health_hosts", "web_hosts", "web_args"),
 )  # fmt: skip
 def web(asked: Asked, supervised: bool) -> int:
     """Serve the dashboard: schedules, jobs, gates, queues, processes, and what the database suffers from.

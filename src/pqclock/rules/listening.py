@@ -43,3 +43,21 @@ def parse_endpoint(text: str) -> Endpoint:
     if found["v6"]:
         return Endpoint(str(ip_address(found["v6"])), int(found["port"]))
     return Endpoint(found["host"] or "0.0.0.0", int(found["port"]))  # noqa: S104
+
+
+# Names that no stranger can have lead here: they are not in the public name system.
+_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local", ".test", ".invalid")
+
+
+def is_private(name: str) -> bool:
+    """Whether a name in a Host header is an address, or a name that only those around give.
+
+    A page of a stranger can have its own name lead to this machine, and ask by it what it likes (DNS rebinding); but
+    that is a public name.
+    """
+    name = name.lower().rstrip(".")
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "." not in name or name.endswith(_PRIVATE)
+    return True
