@@ -17,7 +17,7 @@ from pqclock.alarm_hooks import ALIVE_EVERY, Hook, NotTold
 from pqclock.alarms import LATE, Tell, Told, to_log
 from pqclock.store import alarms, leadership
 from pqclock.store.alarms import Untold
-from pqclock.store.database import CONNECTION_LOST, DatabaseError, Session, connect
+from pqclock.store.database import CONNECTION_LOST, Session, connect
 
 LOOK_EVERY = 5.0
 AGAIN_AFTER = 5.0
@@ -43,10 +43,10 @@ class Alarming:
         self._told_at: deque[float] = deque()
         self._woken = threading.Event()
         self._stopped = False
-        self._leads = self._asked = False
+        self._leads = self._asked = self._complained = False
         self._thread: threading.Thread | None = None
         self._session: Session | None = None
-        self._next_look = self._next_alive = 0.0
+        self._next_look = self._next_alive = self._judged_at = 0.0
 
     @property
     def tell(self) -> Tell:
@@ -95,10 +95,14 @@ class Alarming:
         try:
             self._session = self._session or connect(self._url, self._schema, "alarms")
             waits = self._work(self._session)
-        except (*CONNECTION_LOST, DatabaseError) as error:
-            self._log.debug("alarms have to wait: %s", " ".join(str(error).split()))
+        except Exception as error:
+            # Nobody would judge and tell any more, and nobody would know. A lost database is told of by others.
+            level = logging.DEBUG if isinstance(error, CONNECTION_LOST) or self._complained else logging.WARNING
+            self._log.log(level, "alarms have to wait: %s: %s", type(error).__name__, " ".join(str(error).split()))
+            self._complained = self._complained or level == logging.WARNING
             self._disconnect()
             return AGAIN_AFTER
+        self._complained = False
         if not self._leads:
             # It may be long until there is something again.
             self._disconnect()
@@ -125,6 +129,7 @@ class Alarming:
 
     def _judge(self, session: Session) -> None:
         """Judge what was promised, as the leader or in its place."""
+        self._judged_at = time.monotonic()
         if self._leads:
             # Whoever raised these may be gone.
             alarms.end(session, "silence", "")
@@ -153,6 +158,9 @@ class Alarming:
                     alarms.told(session, news)
                 else:
                     failed = True
+                if self._leads and time.monotonic() > self._judged_at + LOOK_EVERY:
+                    # Hooks may take their time.
+                    self._judge(session)
         if not self._budget() and (rest := alarms.sum_up(session)) is not None:
             self._tell_hooks(rest, session)
         return failed

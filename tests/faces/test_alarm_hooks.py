@@ -208,6 +208,28 @@ def test_of_many_processes_one_tells(process: Process, listener: Listener, datab
     assert len(listener.heard) == 1
 
 
+def test_a_fault_of_a_hook_is_told_and_the_rest_goes_on(
+    process: Process, listener: Listener, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def tell(self, *_: object) -> None:
+            raise RuntimeError("an error of ours")
+
+        def alive(self) -> None: ...
+
+    hooks: dict[str, Any] = {
+        "broken": Broken(),
+        **hooks_of(load({"alarm_ping": f"http://{listener.host}/x"}, environ={}), {}),
+    }
+    alarming = process.of(hooks)
+    alarming.tell(raised())
+    eventually(lambda: "alarms have to wait: RuntimeError: an error of ours" in caplog.text)
+    hooks["broken"].tell = lambda *_: None
+    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '31 seconds'")
+    alarming.tell(Told("silence", "lasts", 60.0, "no clock leads"))
+    eventually(lambda: states(database) == [("silence", True, False)])
+
+
 def test_of_very_many_most_are_told_in_one_sentence(process: Process, listener: Listener, database: Database) -> None:
     for number in range(200):
         alarms.begin(database.session, "missed", f"s{number}", f"no run of {number}")
