@@ -114,3 +114,26 @@ def test_without_files_or_tables(empty_url: str, command: Command) -> None:
     assert command("plan", "a.toml").code == 1
     Path("a.toml").write_text(A, encoding="utf-8")
     assert command("plan", "a.toml").code == 4
+
+
+def test_promises_of_queues_and_schedules(database: Any, planned: Command) -> None:
+    write(A + 'alert_after = "10m"\n[queue.mice]\nslo = "15m"\n[queue.plain]\n')
+    found = planned("plan", "--json").json
+    assert [(one["rule"], one["change"]) for one in found["rules"]] == [("queue.mice", "added")]
+    assert planned("apply").code == 0
+    assert database.rows("SELECT queue, slo FROM pqclock.queue_slo") == [("mice", "15m")]
+    assert database.value("SELECT within FROM pqclock.promise") == timedelta(minutes=10)
+    write(A + 'alert_after = "5m"\n[queue.mice]\nslo = "1m"\n')
+    done = planned("plan")
+    assert 'changed  [queue.mice]\n    slo: "15m" -> "1m"' in done.out and '    alert_after: "10m" -> "5m"' in done.out
+    assert planned("plan", "--exit-code").code == 1
+    assert planned("apply").code == 0
+    assert database.value("SELECT within FROM pqclock.promise") == timedelta(minutes=5)
+    write(A)
+    assert "removed  [queue.mice]" in planned("plan").out
+    assert planned("apply").code == 0
+    assert (
+        database.value("SELECT count(*) FROM pqclock.queue_slo")
+        == 0
+        == database.value("SELECT count(*) FROM pqclock.promise")
+    )
