@@ -103,6 +103,7 @@ def fill(
     pauses.pause(session, "queue", "mice", None, text)
     pauses.pause(session, "task", task, None, text)
     pauses.pause(session, "label", word, None, text)
+    alarms.write_slos(session, "other", {"default": "7m"})
     alarms.begin(session, "missed", "nightly-report", text)
     alarms.begin(session, "slo", "mice", text)
     alarms.begin(session, "silence", "", text)

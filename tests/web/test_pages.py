@@ -126,6 +126,14 @@ def test_gates(page: TestClient, seed: Seed) -> None:
 def test_queues_and_processes(page: TestClient, seed: Seed) -> None:
     text = page.get("/queues").text
     assert "latency_15m" in text and ">15m" in text and "mail.send" in text and "finance" in text
+    # What files promise, and what is wrong now, on every page.
+    assert ">7m" in text and "<strong>2 alarms:</strong>" in text
+    listed = page.get("/alarms").text
+    assert (
+        "schedule?key=nightly-report" in listed
+        and "the clocks" in listed
+        and "<strong>2 alarms:</strong>" not in listed
+    )
     processes = page.get("/processes").text
     assert "leader" in processes and "standby" in processes and "silent, " in processes and "/10" in processes
     assert "xmin" in page.get("/database").text
