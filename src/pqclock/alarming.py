@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pqclock.alarm_hooks import ALIVE_EVERY, Hook, NotTold
 from pqclock.alarms import LATE, Tell, Told, to_log
 from pqclock.store import alarms, leadership
-from pqclock.store.alarms import Untold
+from pqclock.store.alarms import Change, Untold
 from pqclock.store.database import CONNECTION_LOST, Session, connect
 
 LOOK_EVERY = 5.0
@@ -124,29 +124,35 @@ class Alarming:
             waits += [LOOK_EVERY] if self._leads else []
         if self._hooks:
             waits += [UNTOLD_AGAIN_AFTER] if self._tell_all(session) else []
-            waits += [self._say_alive_if_due(well=not alarms.open_alarms(session))] if self._leads else []
+            waits += [self._say_alive_if_due(session)] if self._leads else []
         return waits
 
     def _judge(self, session: Session) -> None:
         """Judge what was promised, as the leader or in its place."""
         self._judged_at = time.monotonic()
+        seen = alarms.look(session)
         if self._leads:
             # Whoever raised these may be gone.
-            alarms.end(session, "silence", "")
-            if leadership.pulse(session, LATE).waits_since is None:
+            if "silence" in seen.open:
+                alarms.end(session, "silence", "")
+            if "ledger" in seen.open and leadership.pulse(session, LATE).waits_since is None:
                 alarms.end(session, "ledger", "")
-        more = True
+        self._log_changes(alarms.judge_queues(session))
+        more = seen.due
         while more and not self._stopped:
             changes, more = alarms.judge(session)
-            for change in changes[:MOST_A_MINUTE]:
-                what = {"alarm": change.kind, "subject": change.subject}
-                if change.message is None:
-                    self._log.info("is over: %s of %s", change.kind, change.subject, extra=what)
-                else:
-                    self._log.error("%s", change.message, extra=what)
-            if len(changes) > MOST_A_MINUTE:
-                number = len(changes) - MOST_A_MINUTE
-                self._log.error("and %s more alarms have begun or ended: see `pqclock status`", number)
+            self._log_changes(changes)
+
+    def _log_changes(self, changes: Sequence[Change]) -> None:
+        for change in changes[:MOST_A_MINUTE]:
+            what = {"alarm": change.kind, "subject": change.subject}
+            if change.message is None:
+                self._log.info("is over: %s of %s", change.kind, change.subject, extra=what)
+            else:
+                self._log.error("%s", change.message, extra=what)
+        if len(changes) > MOST_A_MINUTE:
+            number = len(changes) - MOST_A_MINUTE
+            self._log.error("and %s more alarms have begun or ended: see `pqclock status`", number)
 
     def _tell_all(self, session: Session) -> bool:
         """Tell what nobody else tells; True when some of it has to be told again."""
@@ -189,12 +195,12 @@ class Alarming:
             self._told_to = {one for one in self._told_to if one[:2] != (news.id, ended)}
         return heard
 
-    def _say_alive_if_due(self, *, well: bool) -> float:
+    def _say_alive_if_due(self, session: Session) -> float:
         left = self._next_alive - time.monotonic()
         if left > 0:
             return left
         self._next_alive = time.monotonic() + ALIVE_EVERY
-        for name, hook in self._hooks.items() if well else ():
+        for name, hook in self._hooks.items() if not alarms.look(session).open else ():
             try:
                 hook.alive()
             except NotTold as error:

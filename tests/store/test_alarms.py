@@ -50,7 +50,9 @@ class Watched:
         return len(claimed)
 
     def judge(self, at: datetime) -> list[Change]:
-        return alarms.judge(self.session, at)[0]
+        if not alarms.look(self.session, at).due:
+            return []
+        return alarms.judge(self.session, at)[0] + alarms.judge_queues(self.session, at)
 
     def kinds(self, at: datetime) -> list[tuple[str, str, bool]]:
         return [(change.kind, change.subject, change.message is not None) for change in self.judge(at)]
@@ -223,14 +225,14 @@ def test_many_that_look_at_once_begin_one_alarm(watched: Watched) -> None:
 
 
 def slo(session: Session, at: datetime) -> list[tuple[str, bool]]:
-    return [(c.subject, c.message is not None) for c in alarms.judge(session, at)[0] if c.kind == "slo"]
+    return [(c.subject, c.message is not None) for c in alarms.judge_queues(session, at)]
 
 
 def test_a_queue_keeps_what_its_name_says(database: Database) -> None:
     session = database.session
     enqueue(session, new(queue="latency_15m"), new(queue="eu_latency_1h"), new(queue="latency_soon"), new(queue="mice"))
     assert slo(session, NOW + timedelta(minutes=15)) == []
-    ((change,), _) = alarms.judge(session, NOW + timedelta(minutes=15, seconds=1))
+    (change,) = alarms.judge_queues(session, NOW + timedelta(minutes=15, seconds=1))
     assert change.subject == "latency_15m" and change.message is not None
     assert change.message.startswith("queue latency_15m: job 1 is ready for 15m1s, and 15m were promised: see")
     assert slo(session, NOW + 61 * MINUTE) == [("eu_latency_1h", True)]
@@ -260,7 +262,7 @@ def test_the_oldest_counts_whatever_its_priority_and_gates(database: Database) -
     declare(session, {"mice": "10m", "elephants": "10m"})
     enqueue(session, new(queue="mice", priority=5), new(queue="elephants", options='{"throttle": ["x"]}'))
     enqueue(session, *[new(queue="mice") for _ in range(50)], now=NOW + 8 * MINUTE)
-    changes, _ = alarms.judge(session, NOW + 11 * MINUTE)
+    changes = alarms.judge_queues(session, NOW + 11 * MINUTE)
     assert [(c.subject, "job 1 " in (c.message or "") or "job 2 " in (c.message or "")) for c in changes] == [
         ("elephants", True), ("mice", True),
     ]  # fmt: skip

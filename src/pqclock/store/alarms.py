@@ -36,6 +36,14 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Whether schedules are due to be judged, and the kinds of alarms that are open."""
+
+    due: bool
+    open: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """An alarm that begins, with its words; or that ends, without."""
 
@@ -57,15 +65,19 @@ class Untold:
     tries: int
 
 
-def judge(session: Session, now: datetime | None = None) -> tuple[list[Change], bool]:
-    """Judge a slice of the schedules that are due for it, and all queues; gives the alarms that begin and end.
+def look(session: Session, now: datetime | None = None) -> Look:
+    """What there is to do."""
+    return session.fetch(Look, "alarms.look", now=now)[0]
 
-    True beside them when there are more schedules to judge at once.
+
+def judge(session: Session, now: datetime | None = None) -> tuple[list[Change], bool]:
+    """Judge a slice of the schedules that are due for it; gives the alarms that begin and end.
+
+    True beside them when there are more to judge at once.
     """
     with session.transaction():
         found = session.fetch(Broken, "alarms.judge_schedules", limit=SLICE, now=now)
         changes = [_judged(one) for one in found if one.changes]
-        changes += _judge_queues(session, now)
         return [change for change in changes if _write(session, change, now)], len(found) == SLICE
 
 
@@ -83,17 +95,19 @@ def _write(session: Session, change: Change, now: datetime | None) -> bool:
     return begin(session, change.kind, change.subject, change.message, now)
 
 
-def _judge_queues(session: Session, now: datetime | None) -> list[Change]:
+def judge_queues(session: Session, now: datetime | None = None) -> list[Change]:
+    """Judge all queues; gives the alarms that begin and end."""
     broken: dict[str, str] = {}
-    declared = slos(session)
-    for queue, job_id, _, waited in session.run("alarms.oldest_ready", limit=MOST_HEADS, now=now):
+    oldest = session.run("alarms.oldest_ready", limit=MOST_HEADS, now=now).fetchall()
+    declared = slos(session) if oldest else {}
+    for queue, job_id, _, waited in oldest:
         slo = promise_of(queue, declared)
         if slo is not None and waited > slo:
             broken[queue] = slo_words(queue, slo, waited, job_id)
     open_ones = {row.subject for row in open_alarms(session, "slo", 2 * MOST_HEADS)}
-    return [Change("slo", queue, broken[queue]) for queue in sorted(broken.keys() - open_ones)] + [
-        Change("slo", queue, None) for queue in sorted(open_ones - broken.keys())
-    ]
+    changes = [Change("slo", queue, broken[queue]) for queue in sorted(broken.keys() - open_ones)]
+    changes += [Change("slo", queue, None) for queue in sorted(open_ones - broken.keys())]
+    return [change for change in changes if _write(session, change, now)]
 
 
 def begin(session: Session, kind: str, subject: str, message: str, now: datetime | None = None) -> bool:

@@ -1,3 +1,9 @@
+-- name: look
+-- Whether a schedule is to be judged by now, and the kinds of alarms that are open: most looks end with that.
+SELECT EXISTS (
+           SELECT FROM {schema}.promise AS p WHERE p.look_at <= coalesce(%(now)s::timestamptz, clock_timestamp())) AS due,
+       ARRAY(SELECT DISTINCT a.kind FROM {schema}.alarm AS a WHERE a.ended_at IS NULL) AS open
+
 -- name: judge_schedules
 -- Of the schedules whose next run should have begun by now: the tick of which none has, null where all is well, and whether
 -- its alarm says otherwise; and when to look again. What a person has paused or cancelled, and what a calendar or an overlap left out, was no promise.
