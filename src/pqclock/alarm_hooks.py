@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pqclock.errors import PqclockError, SettingsError
 from pqclock.settings import Settings
-from pqclock.store import jobs
+from pqclock.store import alarms, jobs
 from pqclock.store.alarms import Untold
 from pqclock.store.database import Session
 from pqclock.store.jobs import NewJob
@@ -78,7 +78,7 @@ class TaskHook:
     def tell(self, news: Untold, session: Session) -> None:
         """Enqueue it."""
         told = described(news)
-        unique = {"key": f"pqclock.alarm:{news.id}:{told['state']}", "until": "1d", "on_conflict": "skip"}
+        unique = {"key": f"pqclock.alarm:{news.kind}:{news.id}:{told['state']}", "until": "1d", "on_conflict": "skip"}
         job = NewJob(self.task, json.dumps({"alarm": told}), options=json.dumps({"unique": unique}))
         try:
             jobs.enter(session, [job])
@@ -121,15 +121,19 @@ class CommandHook:
 
 @dataclass(frozen=True, slots=True)
 class PingHook:
-    """A check of healthchecks: `/fail` while something is wrong, and a ping each minute while nothing is."""
+    """A check of healthchecks: `/fail` while something is wrong, and a ping each minute while nothing is.
+
+    The end of one alarm beside others is but a line in its log.
+    """
 
     url: str
 
-    def tell(self, news: Untold, session: Session) -> None:  # noqa: ARG002
+    def tell(self, news: Untold, session: Session) -> None:
         """Ping it."""
+        endpoint = "/fail" if news.ended_at is None else "/log" if alarms.look(session).open else ""
         parts = urlsplit(self.url)
-        failing = parts._replace(path=f"{parts.path.rstrip('/')}/fail").geturl()
-        _post(failing if news.ended_at is None else self.url, news.message.encode(), "text/plain; charset=utf-8")
+        url = parts._replace(path=parts.path.rstrip("/") + endpoint).geturl() if endpoint else self.url
+        _post(url, news.message.encode(), "text/plain; charset=utf-8")
 
     def alive(self) -> None:
         """Say so: when nobody does, the check raises the alarm."""
@@ -143,9 +147,12 @@ class SentryHook:
     url: str
     slug: str
 
-    def tell(self, news: Untold, session: Session) -> None:  # noqa: ARG002
-        """Check in."""
-        self._check_in("error" if news.ended_at is None else "ok")
+    def tell(self, news: Untold, session: Session) -> None:
+        """Check in; the end of one alarm beside others is none of a monitor's states."""
+        if news.ended_at is None:
+            self._check_in("error")
+        elif not alarms.look(session).open:
+            self._check_in("ok")
 
     def alive(self) -> None:
         """Say so: when nobody does, the monitor raises the alarm."""

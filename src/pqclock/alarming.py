@@ -22,7 +22,7 @@ from pqclock.store.database import CONNECTION_LOST, Session, connect
 LOOK_EVERY = 5.0
 AGAIN_AFTER = 5.0
 # A little longer than somebody may take who has taken the news away.
-UNTOLD_AGAIN_AFTER = 31.0
+UNTOLD_AGAIN_AFTER = 61.0
 ENDS_WITHIN = 2.0
 # What is told one by one; the rest of a minute in one sentence.
 MOST_A_MINUTE = 20
@@ -39,7 +39,7 @@ class Alarming:
         self._log = log
         self._to_log = to_log(log)
         self._notes: deque[Told] = deque()
-        self._told_to: set[tuple[int, bool, str]] = set()
+        self._told_to: set[tuple[str, int, bool, str]] = set()
         self._told_at: deque[float] = deque()
         self._woken = threading.Event()
         self._stopped = False
@@ -157,19 +157,22 @@ class Alarming:
     def _tell_all(self, session: Session) -> bool:
         """Tell what nobody else tells; True when some of it has to be told again."""
         failed = False
-        while taken := alarms.claim_untold(session, self._budget()):
-            for news in taken:
-                self._told_at.append(time.monotonic())
-                if self._tell_hooks(news, session):
-                    alarms.told(session, news)
-                else:
-                    failed = True
-                if self._leads and time.monotonic() > self._judged_at + LOOK_EVERY:
-                    # Hooks may take their time.
-                    self._judge(session)
-        if not self._budget() and (rest := alarms.sum_up(session)) is not None:
-            self._tell_hooks(rest, session)
+        while (news := self._claim(session)) is not None:
+            self._told_at.append(time.monotonic())
+            if self._tell_hooks(news, session):
+                alarms.told(session, news)
+            else:
+                failed = True
+            if self._leads and time.monotonic() > self._judged_at + LOOK_EVERY:
+                # Hooks may take their time.
+                self._judge(session)
         return failed
+
+    def _claim(self, session: Session) -> Untold | None:
+        """What is to be told next: one piece at a time, so that none waits in vain behind a hook that takes long."""
+        if self._budget() <= 0:
+            return alarms.claim_rest(session)
+        return next(iter(alarms.claim_untold(session, 1)), None)
 
     def _budget(self) -> int:
         """How much may be told one by one now: whoever hears of a thousand alarms hears of none."""
@@ -179,9 +182,9 @@ class Alarming:
 
     def _tell_hooks(self, news: Untold, session: Session) -> bool:
         """Whether all of them have heard, those of earlier tries too."""
-        ended = news.ended_at is not None
+        piece = (news.kind, news.id, news.ended_at is not None)
         for name, hook in self._hooks.items():
-            if (news.id, ended, name) in self._told_to:
+            if (*piece, name) in self._told_to:
                 continue
             try:
                 hook.tell(news, session)
@@ -189,10 +192,10 @@ class Alarming:
                 last = ", for the last time" if news.tries >= alarms.TRIES else ""
                 self._log.warning("%s did not hear of alarm %s%s: %s", name, news.id, last, error)
             else:
-                self._told_to.add((news.id, ended, name))
-        heard = all((news.id, ended, name) in self._told_to for name in self._hooks)
+                self._told_to.add((*piece, name))
+        heard = all((*piece, name) in self._told_to for name in self._hooks)
         if heard or news.tries >= alarms.TRIES:
-            self._told_to = {one for one in self._told_to if one[:2] != (news.id, ended)}
+            self._told_to = {one for one in self._told_to if one[:3] != piece}
         return heard
 
     def _say_alive_if_due(self, session: Session) -> float:

@@ -139,6 +139,26 @@ def test_a_leader_says_that_all_is_well_and_nobody_does_when_it_is_not(
     assert listener.heard[1:] == [("/uuid/fail", "late")]
 
 
+def test_a_check_and_a_monitor_stay_failing_until_the_last_alarm_is_over(
+    process: Process, listener: Listener, database: Database
+) -> None:
+    alarms.begin(database.session, "missed", "nightly", "late")
+    dsn = {"SENTRY_DSN": f"http://key@{listener.host}/42"}
+    alarming = process.with_hooks(dsn, alarm_ping=f"http://{listener.host}/uuid", alarm_sentry="clock")
+    alarming.tell(raised())
+    alarming.tell(OVER)
+    eventually(lambda: ("silence", True, True) in states(database))
+    alarms.end(database.session, "missed", "nightly")
+    alarming.tell(OVER)
+    eventually(lambda: ("missed", True, True) in states(database))
+    alarming.stop()
+    checks = [(path, body) for path, body in listener.heard if path.startswith("/uuid")]
+    assert sorted(checks[:2]) == [("/uuid/fail", "late"), ("/uuid/fail", "no clock leads")]
+    assert checks[2:] == [("/uuid/log", "no clock leads"), ("/uuid", "late")]
+    monitored = [json.loads(body)["status"] for path, body in listener.heard if path.startswith("/api")]
+    assert monitored == ["error", "error", "ok"]
+
+
 def test_a_task_gets_one_job_for_each_piece_of_news(process: Process, database: Database) -> None:
     alarming = process.with_hooks(alarm_task="ops.page")
     alarming.tell(raised('"; DROP TABLE'))
@@ -181,9 +201,9 @@ def test_a_hook_that_fails_is_tried_again_and_keeps_nobody_else_from_hearing(
     alarming.tell(raised())
     eventually(lambda: "alarm_command did not hear of alarm" in caplog.text and len(listener.heard) == 1)
     assert words in caplog.text and states(database) == [("silence", False, False)]
-    # Half a minute later; who has heard it hears nothing twice.
+    # A minute later; who has heard it hears nothing twice.
     caplog.clear()
-    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '31 seconds'")
+    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
     alarming.tell(Told("silence", "lasts", 60.0, "no clock leads"))
     eventually(lambda: "alarm_command did not hear of alarm" in caplog.text)
     assert len(listener.heard) == 1
@@ -225,7 +245,7 @@ def test_a_fault_of_a_hook_is_told_and_the_rest_goes_on(
     alarming.tell(raised())
     eventually(lambda: "alarms have to wait: RuntimeError: an error of ours" in caplog.text)
     hooks["broken"].tell = lambda *_: None
-    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '31 seconds'")
+    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
     alarming.tell(Told("silence", "lasts", 60.0, "no clock leads"))
     eventually(lambda: states(database) == [("silence", True, False)])
 
@@ -239,6 +259,50 @@ def test_of_very_many_most_are_told_in_one_sentence(process: Process, listener: 
     assert listener.heard[-1][1].startswith("and 180 more alarms, the first of them: no run of 20; see")
     alarming.stop()
     assert len(listener.heard) == 21
+
+
+def test_what_is_told_in_one_sentence_is_told_again_until_somebody_hears_it(
+    process: Process, listener: Listener, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener.status = 503
+    for number in range(50):
+        alarms.begin(database.session, "missed", f"s{number}", f"no run of {number}")
+    alarming = process.with_hooks(alarm_ping=f"http://{listener.host}/x", alarm_task="ops.page")
+    alarming.lead(True)
+    eventually(lambda: caplog.text.count("alarm_ping did not hear") == 21)
+    assert database.value("SELECT count(*) FROM pqclock.job WHERE task = 'ops.page'") == 21
+    listener.status, listener.heard = 200, []
+    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
+    alarming.lead(True)
+    eventually(lambda: all(heard for _, heard, _ in states(database)))
+    assert listener.heard[0][1].startswith("and 50 more alarms, the first of them: no run of 0; see")
+    # One of which the task had heard by itself is the first of those that it hears of together.
+    eventually(lambda: database.value("SELECT count(*) FROM pqclock.job WHERE task = 'ops.page'") == 22)
+
+
+def test_a_slow_hook_keeps_no_news_from_those_who_could_tell_it(
+    process: Process, listener: Listener, database: Database
+) -> None:
+    held, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def tell(self, *_: object) -> None:
+            held.set()
+            go_on.wait(10)
+
+        def alive(self) -> None: ...
+
+    for subject in ("a", "b"):
+        alarms.begin(database.session, "missed", subject, subject)
+    process.of({"slow": Slow()}).stand_in()
+    assert held.wait(10)
+    process.with_hooks(alarm_ping=f"http://{listener.host}/x").stand_in()
+    try:
+        eventually(lambda: listener.heard == [("/x/fail", "b")])
+    finally:
+        go_on.set()
+    eventually(lambda: all(heard for _, heard, _ in states(database)))
+    assert len(listener.heard) == 1
 
 
 def test_without_hooks_it_is_written_down_for_others(process: Process, listener: Listener, database: Database) -> None:

@@ -321,7 +321,7 @@ def test_whoever_took_news_and_vanished_is_replaced_and_old_news_are_none(databa
     session = database.session
     alarms.begin(session, "missed", "a", "x")
     assert told(session) == [("a", False)] and told(session) == []
-    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '31 seconds'")
+    database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
     assert told(session) == [("a", False)]
     database.session.conn.execute(
         "UPDATE pqclock.alarm SET raised_at = raised_at - interval '61 minutes', telling_at = NULL"
@@ -330,20 +330,36 @@ def test_whoever_took_news_and_vanished_is_replaced_and_old_news_are_none(databa
 
 
 def test_the_rest_of_many_is_told_in_one_sentence_and_its_ends_to_nobody(database: Database) -> None:
-    session = database.session
+    session, other = database.session, connect(database.url, "pqclock", "test")
     for n in range(30):
         alarms.begin(session, "missed", f"s{n}", f"no run of {n}")
     alarms.end(session, "missed", "s3")
-    first, *_ = alarms.claim_untold(session, 5)
+    first, second = alarms.claim_untold(session, 2)
     alarms.told(session, first)
-    rest = alarms.sum_up(session)
-    assert (
-        rest is not None and rest.message == "and 29 more alarms, the first of them: no run of 1; see `pqclock status`"
-    )
-    assert alarms.sum_up(session) is None and told(session) == []
+    rest = alarms.claim_rest(other)
+    assert rest is not None and len(rest.rest) == 28 and second.id not in rest.rest
+    assert rest.message == "and 28 more alarms, the first of them: no run of 2; see `pqclock status`"
+    assert alarms.claim_rest(session) is None and told(session) == []
+    # Nobody heard of it.
+    session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
+    rest = alarms.claim_rest(session)
+    assert rest is not None and len(rest.rest) == 29 and rest.tries == 2
+    alarms.told(session, rest)
+    session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
+    assert alarms.claim_rest(other) is None and told(other) == []
     alarms.end(session, "missed", "s20")
     alarms.end(session, "missed", "s0")
     assert told(session) == [("s0", True)]
+    other.close()
+
+
+def test_old_news_are_none_in_one_sentence_either(database: Database) -> None:
+    session = database.session
+    for subject in ("a", "b"):
+        alarms.begin(session, "missed", subject, "x")
+    session.conn.execute("UPDATE pqclock.alarm SET raised_at = raised_at - interval '61 minutes' WHERE subject = 'a'")
+    rest = alarms.claim_rest(session)
+    assert rest is not None and rest.message.startswith("and 1 more alarm, ")
 
 
 def test_an_alarm_goes_with_the_new_key_of_its_schedule(watched: Watched) -> None:

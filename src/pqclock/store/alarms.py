@@ -54,7 +54,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """News of an alarm: that it is open, or with `ended_at` that it is over; told for the so many-th time."""
+    """News of an alarm: that it is open, or with `ended_at` that it is over; told for the so many-th time.
+
+    Of kind `many` it stands for all those in `rest`, by their ids.
+    """
 
     id: int
     kind: str
@@ -63,6 +66,7 @@ class Untold:
     raised_at: datetime
     ended_at: datetime | None
     tries: int
+    rest: Sequence[int] = ()
 
 
 def look(session: Session, now: datetime | None = None) -> Look:
@@ -150,23 +154,26 @@ def write_slos(session: Session, set_name: str, wanted: Mapping[str, str]) -> No
 
 
 def claim_untold(session: Session, limit: int = 20) -> Sequence[Untold]:
-    """Take what somebody has to be told of; nobody else gets it for half a minute."""
+    """Take what somebody has to be told of; nobody else gets it for a minute."""
     return session.fetch(Untold, "alarms.claim_untold", limit=limit, tries=TRIES)
 
 
-def sum_up(session: Session) -> Untold | None:
+def claim_rest(session: Session) -> Untold | None:
     """Take all that is untold together, to be told in one sentence, and nobody of its ends; None when there is nothing."""
-    row = session.run("alarms.sum_up").fetchone()
+    row = session.run("alarms.claim_rest", tries=TRIES).fetchone()
     if row is None:
         return None
-    number, first, message, raised_at = row
-    words = f"and {number:,} more alarms, the first of them: {message}; see `pqclock status`"
-    return Untold(first, "many", "", words, raised_at, None, 1)
+    ids, first, raised_at, tries = row
+    words = f"and {len(ids):,} more alarm{'s' * (len(ids) > 1)}, the first of them: {first}; see `pqclock status`"
+    return Untold(ids[0], "many", "", words, raised_at, None, tries, ids)
 
 
 def told(session: Session, news: Untold) -> None:
     """Note that it was told."""
-    session.run("alarms.told", id=news.id, ended=news.ended_at is not None)
+    if news.rest:
+        session.run("alarms.rest_told", ids=news.rest)
+    else:
+        session.run("alarms.told", id=news.id, ended=news.ended_at is not None)
 
 
 def forget(session: Session, limit: int, *, before: datetime) -> int:

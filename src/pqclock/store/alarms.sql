@@ -127,14 +127,14 @@ SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at FROM {schema}
 WHERE a.ended_at IS NOT NULL ORDER BY a.ended_at DESC LIMIT %(limit)s
 
 -- name: claim_untold
--- News for those who tell it; whoever took some and did not tell it in half a minute has it taken away. What is older than an
+-- News for those who tell it; whoever took some and did not tell it in a minute has it taken away. What is older than an
 -- hour is no news.
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now),
 taken AS MATERIALIZED (
     SELECT a.id FROM moment AS m CROSS JOIN {schema}.alarm AS a
     WHERE NOT a.summed_up AND (a.raised_told_at IS NULL OR (a.ended_at IS NOT NULL AND a.ended_told_at IS NULL))
       AND coalesce(a.ended_at, a.raised_at) > m.now - interval '1 hour'
-      AND (a.telling_at IS NULL OR a.telling_at < m.now - interval '30 seconds') AND a.tries < %(tries)s
+      AND (a.telling_at IS NULL OR a.telling_at < m.now - interval '1 minute') AND a.tries < %(tries)s
     ORDER BY a.id LIMIT %(limit)s
     FOR UPDATE OF a SKIP LOCKED
 )
@@ -143,14 +143,27 @@ FROM taken AS t, moment AS m WHERE a.id = t.id
 RETURNING a.id, a.kind, a.subject, a.message, a.raised_at,
           CASE WHEN a.raised_told_at IS NOT NULL THEN a.ended_at END AS ended_at, a.tries
 
--- name: sum_up
--- Take all that is untold, to be told in one sentence; how many, and the first of them.
-WITH taken AS (
-    UPDATE {schema}.alarm AS a SET summed_up = true, raised_told_at = coalesce(a.raised_told_at, clock_timestamp())
+-- name: claim_rest
+-- All that is untold, to be told in one sentence: which, the words of the first, and how often that was tried.
+WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now),
+untold AS MATERIALIZED (
+    SELECT a.id FROM moment AS m CROSS JOIN {schema}.alarm AS a
     WHERE NOT a.summed_up AND (a.raised_told_at IS NULL OR (a.ended_at IS NOT NULL AND a.ended_told_at IS NULL))
-    RETURNING a.id, a.message, a.raised_at
+      AND coalesce(a.ended_at, a.raised_at) > m.now - interval '1 hour'
+      AND (a.telling_at IS NULL OR a.telling_at < m.now - interval '1 minute') AND a.tries < %(tries)s
+    FOR UPDATE OF a SKIP LOCKED
+),
+taken AS (
+    UPDATE {schema}.alarm AS a SET telling_at = m.now, tries = a.tries + 1
+    FROM untold AS u, moment AS m WHERE a.id = u.id
+    RETURNING a.id, a.message, a.raised_at, a.tries
 )
-SELECT (SELECT count(*) FROM taken), t.id, t.message, t.raised_at FROM taken AS t ORDER BY t.id LIMIT 1
+SELECT array_agg(t.id ORDER BY t.id), (array_agg(t.message ORDER BY t.id))[1], min(t.raised_at), min(t.tries)
+FROM taken AS t HAVING count(*) > 0
+
+-- name: rest_told
+UPDATE {schema}.alarm AS a SET summed_up = true, raised_told_at = coalesce(a.raised_told_at, clock_timestamp()), telling_at = NULL
+WHERE a.id = ANY(%(ids)s::bigint[])
 
 -- name: told
 UPDATE {schema}.alarm AS a
