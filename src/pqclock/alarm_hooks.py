@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from pqclock.errors import PqclockError, SettingsError
+from pqclock.rules.promises import over_words
 from pqclock.settings import Settings
 from pqclock.store import alarms, jobs
 from pqclock.store.alarms import Untold
@@ -56,11 +57,16 @@ def hooks_of(settings: Settings, environ: Mapping[str, str] | None = None) -> di
     return found
 
 
+def said(news: Untold) -> str:
+    """What is wrong, or that it is over."""
+    return news.message if news.ended_at is None else over_words(news.message, news.ended_at - news.raised_at)
+
+
 def described(news: Untold) -> dict[str, Any]:
     """An alarm as its hooks get it; `ended_at` is null while it is open."""
     state = "raised" if news.ended_at is None else "over"
     return {
-        "id": news.id, "kind": news.kind, "subject": news.subject, "state": state, "message": news.message,
+        "id": news.id, "kind": news.kind, "subject": news.subject, "state": state, "message": said(news),
         "raised_at": _text(news.raised_at), "ended_at": _text(news.ended_at),
     }  # fmt: skip
 
@@ -78,7 +84,11 @@ class TaskHook:
     def tell(self, news: Untold, session: Session) -> None:
         """Enqueue it."""
         told = described(news)
-        unique = {"key": f"pqclock.alarm:{news.kind}:{news.id}:{told['state']}", "until": "1d", "on_conflict": "skip"}
+        unique = {
+            "key": f"pqclock.alarm:{news.kind}:{news.id}:{told['state']}:{told['raised_at']}",
+            "until": "1d",
+            "on_conflict": "skip",
+        }
         job = NewJob(self.task, json.dumps({"alarm": told}), options=json.dumps({"unique": unique}))
         try:
             jobs.enter(session, [job])
@@ -94,6 +104,16 @@ class CommandHook:
     """A program that gets the alarm as JSON on its standard input and as PQCLOCK_ALARM_... in its environment."""
 
     command: str
+
+    def fault(self) -> str | None:
+        """Why it could not be run here, as far as that can be seen."""
+        import shlex
+        import shutil
+
+        program = shlex.split(self.command)[0]
+        if shutil.which(program) is not None:
+            return None
+        return f"alarm_command: there is no program {program!r:.100} that can be run here: give its path, and make it executable"
 
     def tell(self, news: Untold, session: Session) -> None:  # noqa: ARG002
         """Run it; a code that is not 0 is a failure."""
@@ -133,7 +153,7 @@ class PingHook:
         endpoint = "/fail" if news.ended_at is None else "/log" if alarms.look(session).open else ""
         parts = urlsplit(self.url)
         url = parts._replace(path=parts.path.rstrip("/") + endpoint).geturl() if endpoint else self.url
-        _post(url, news.message.encode(), "text/plain; charset=utf-8")
+        _post(url, said(news).encode(), "text/plain; charset=utf-8")
 
     def alive(self) -> None:
         """Say so: when nobody does, the check raises the alarm."""

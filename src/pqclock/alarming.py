@@ -20,6 +20,8 @@ from pqclock.store.alarms import Change, Untold
 from pqclock.store.database import CONNECTION_LOST, Session, connect
 
 LOOK_EVERY = 5.0
+# So long a new leader may take to catch up, and what waited meanwhile to begin: after a stop of everything, or an outage.
+SETTLES_WITHIN = 10.0
 AGAIN_AFTER = 5.0
 # A little longer than somebody may take who has taken the news away.
 UNTOLD_AGAIN_AFTER = 61.0
@@ -46,7 +48,7 @@ class Alarming:
         self._leads = self._asked = self._complained = False
         self._thread: threading.Thread | None = None
         self._session: Session | None = None
-        self._next_look = self._next_alive = self._judged_at = 0.0
+        self._next_look = self._next_alive = self._judged_at = self._judges_from = 0.0
 
     @property
     def tell(self) -> Tell:
@@ -62,6 +64,7 @@ class Alarming:
     def lead(self, leads: bool) -> None:
         """Whether this process is the leader, who judges what was promised, and says that all is well."""
         self._leads, self._next_alive = leads, 0.0
+        self._judges_from = time.monotonic() + SETTLES_WITHIN
         self._wake()
 
     def stand_in(self) -> None:
@@ -137,6 +140,8 @@ class Alarming:
                 alarms.end(session, "silence", "")
             if "ledger" in seen.open and leadership.pulse(session, LATE).waits_since is None:
                 alarms.end(session, "ledger", "")
+            if self._judged_at < self._judges_from:
+                return
         self._log_changes(alarms.judge_queues(session))
         more = seen.due
         while more and not self._stopped:
@@ -159,9 +164,11 @@ class Alarming:
         failed = False
         while (news := self._claim(session)) is not None:
             self._told_at.append(time.monotonic())
-            if self._tell_hooks(news, session):
-                alarms.told(session, news)
+            fault = self._tell_hooks(news, session)
+            if fault is None or news.tries >= alarms.TRIES:
+                alarms.told(session, news, fault)
             else:
+                alarms.not_told(session, news, fault)
                 failed = True
             if self._leads and time.monotonic() > self._judged_at + LOOK_EVERY:
                 # Hooks may take their time.
@@ -180,23 +187,24 @@ class Alarming:
             self._told_at.popleft()
         return MOST_A_MINUTE - len(self._told_at)
 
-    def _tell_hooks(self, news: Untold, session: Session) -> bool:
-        """Whether all of them have heard, those of earlier tries too."""
+    def _tell_hooks(self, news: Untold, session: Session) -> str | None:
+        """Why one of them has not heard; None when all have, those of earlier tries too."""
         piece = (news.kind, news.id, news.ended_at is not None)
+        fault = None
         for name, hook in self._hooks.items():
             if (*piece, name) in self._told_to:
                 continue
             try:
                 hook.tell(news, session)
             except NotTold as error:
+                fault = f"{name}: {error}"
                 last = ", for the last time" if news.tries >= alarms.TRIES else ""
                 self._log.warning("%s did not hear of alarm %s%s: %s", name, news.id, last, error)
             else:
                 self._told_to.add((*piece, name))
-        heard = all((*piece, name) in self._told_to for name in self._hooks)
-        if heard or news.tries >= alarms.TRIES:
+        if fault is None or news.tries >= alarms.TRIES:
             self._told_to = {one for one in self._told_to if one[:3] != piece}
-        return heard
+        return fault
 
     def _say_alive_if_due(self, session: Session) -> float:
         left = self._next_alive - time.monotonic()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from pqclock.rules.promises import over_words
 from pqclock.store.jobs import LEADER_SILENCE
 from pqclock.store.leadership import Pulse
 
@@ -45,7 +46,7 @@ def to_log(log: logging.Logger, level: int = logging.ERROR) -> Tell:
 
     def tell(told: Told) -> None:
         if told.state == "over":
-            log.info("is over after %.0f s: %s", told.seconds, told.message, extra={"alarm": told.alarm})
+            log.info("%s", over_words(told.message, timedelta(seconds=told.seconds)), extra={"alarm": told.alarm})
         else:
             log.log(level, "%s", told.message, extra={"alarm": told.alarm})
 

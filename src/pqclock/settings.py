@@ -161,7 +161,13 @@ class Settings:
         None, Spec(_matching(_TASK), "the name of a task", "A task that is enqueued for each alarm.", "TASK")
     )
     alarm_command: str | None = _setting(
-        None, Spec(read_command, "a program and its arguments", "A program that is run for each alarm.", "COMMAND")
+        None,
+        Spec(
+            read_command,
+            "a program and its arguments as one text, quoted as for a shell",
+            "A program that is run for each alarm, and its arguments, quoted as for a shell.",
+            "COMMAND",
+        ),
     )
     alarm_ping: str | None = _setting(
         None,

@@ -56,7 +56,7 @@ def test_the_log_has_the_alarm_as_an_error_and_its_end_as_information(caplog: py
     alarm.look(None, 13.0)
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("ERROR", "no clock leads"),
-        ("INFO", "is over after 12 s: no clock leads"),
+        ("INFO", "is over after 12s: no clock leads"),
     ]
 
 

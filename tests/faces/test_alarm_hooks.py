@@ -16,6 +16,7 @@ import pytest
 
 from conftest import Database
 from pqclock import SettingsError
+from pqclock import alarming as alarming_module
 from pqclock.alarm_hooks import Hook, hooks_of
 from pqclock.alarming import Alarming
 from pqclock.alarms import Told
@@ -107,7 +108,7 @@ def test_a_check_of_healthchecks_hears_of_alarms_and_of_their_end(
     eventually(lambda: states(database) == [("silence", True, False)])
     alarming.tell(OVER)
     eventually(lambda: states(database) == [("silence", True, True)])
-    assert listener.heard == [("/uuid/fail", "no clock leads"), ("/uuid", "no clock leads")]
+    assert listener.heard == [("/uuid/fail", "no clock leads"), ("/uuid", "is over after 0s: no clock leads")]
 
 
 def test_a_monitor_of_sentry_checks_in(process: Process, listener: Listener, database: Database) -> None:
@@ -154,7 +155,7 @@ def test_a_check_and_a_monitor_stay_failing_until_the_last_alarm_is_over(
     alarming.stop()
     checks = [(path, body) for path, body in listener.heard if path.startswith("/uuid")]
     assert sorted(checks[:2]) == [("/uuid/fail", "late"), ("/uuid/fail", "no clock leads")]
-    assert checks[2:] == [("/uuid/log", "no clock leads"), ("/uuid", "late")]
+    assert checks[2:] == [("/uuid/log", "is over after 0s: no clock leads"), ("/uuid", "is over after 0s: late")]
     monitored = [json.loads(body)["status"] for path, body in listener.heard if path.startswith("/api")]
     assert monitored == ["error", "error", "ok"]
 
@@ -201,6 +202,8 @@ def test_a_hook_that_fails_is_tried_again_and_keeps_nobody_else_from_hearing(
     alarming.tell(raised())
     eventually(lambda: "alarm_command did not hear of alarm" in caplog.text and len(listener.heard) == 1)
     assert words in caplog.text and states(database) == [("silence", False, False)]
+    (untold,) = eventually(lambda: alarms.untold(database.session))
+    assert untold.untold is not None and words in untold.untold
     # A minute later; who has heard it hears nothing twice.
     caplog.clear()
     database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
@@ -311,6 +314,32 @@ def test_without_hooks_it_is_written_down_for_others(process: Process, listener:
     other = process.with_hooks(alarm_ping=f"http://{listener.host}/x")
     other.stand_in()
     eventually(lambda: states(database) == [("silence", True, False)])
+
+
+def test_a_new_leader_judges_when_what_waited_has_had_time_to_begin(
+    process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarming_module, "LOOK_EVERY", 0.05)
+    looked, judged_queues = alarms.look, alarms.judge_queues
+    looks: list[int] = []
+    judged: list[int] = []
+
+    def look(*given: Any) -> alarms.Look:
+        looks.append(1)
+        return looked(*given)
+
+    def judge_queues(*given: Any) -> list[alarms.Change]:
+        judged.append(1)
+        return judged_queues(*given)
+
+    monkeypatch.setattr(alarms, "look", look)
+    monkeypatch.setattr(alarms, "judge_queues", judge_queues)
+    process.of({}).lead(True)
+    eventually(lambda: len(looks) > 3)
+    assert not judged
+    monkeypatch.setattr(alarming_module, "SETTLES_WITHIN", 0.1)
+    process.of({}).lead(True)
+    eventually(lambda: judged)
 
 
 def test_a_new_leader_ends_the_silence_that_others_have_found(process: Process, database: Database) -> None:

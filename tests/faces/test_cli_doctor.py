@@ -6,6 +6,7 @@ import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from psycopg import sql
 
 from pqclock import loop
 from pqclock.cli import zones
-from pqclock.store import alarms, health, jobs, leadership, processes, schedules
+from pqclock.store import alarms, health, jobs, leadership, processes, schedules, tasks
 from pqclock.store.database import Session
 from processes.pooler import Pooler
 from store.gated import claim, enqueue_gated, throttle
@@ -47,6 +48,11 @@ def work(database: Any, doing: str = "*:10") -> None:
     processes.register(database.session, "worker", pid=2, host="box", code_version="1", doing=doing)
 
 
+def publish(database: Any, name: str) -> None:
+    options: dict[str, Any] = {"queue": None, "priority": None, "max_attempts": None, "labels": [], "arg_defaults": {}, "options": {}}
+    tasks.publish(database.session, [{"name": name, **options, "code_version": "1"}])
+
+
 def enqueue(database: Any, task: str, queue: str) -> None:
     jobs.insert(database.session, [jobs.NewJob(task, "{}", queue=queue)])
 
@@ -68,6 +74,32 @@ def test_open_alarms_and_who_is_told_of_them(database: Any, examined: Examined) 
     assert found["who is told"] == ("ok", "alarm_task, alarm_ping hear of alarms")
     assert "secret-uuid" not in str(found) and "alarm_ping = (secret)" in found["settings"][1]
     assert "SENTRY_DSN" in examined(1, PQCLOCK_ALARM_SENTRY="clock")["who is told"][1]
+
+
+def test_hooks_that_cannot_hear_are_found(database: Any, examined: Examined, tmp_path: Path) -> None:
+    script = tmp_path / "page.sh"
+    script.write_text("#!/bin/sh\n")
+    said = examined(1, PQCLOCK_ALARM_COMMAND=f"{script} now")["who is told"]
+    assert said[0] == "problem" and str(script) in said[1] and "make it executable" in said[1]
+    script.chmod(0o755)
+    assert examined(PQCLOCK_ALARM_COMMAND=f"{script} now")["who is told"][0] == "ok"
+    publish(database, "ops.page")
+    assert examined(PQCLOCK_ALARM_TASK="ops.page")["alarm_task"] == ("ok", "ops.page is published")
+    state, message = examined(1, PQCLOCK_ALARM_TASK="ops.paeg")["alarm_task"]
+    assert state == "problem" and message.endswith('; did you mean "ops.page"?')
+
+
+def test_news_that_nobody_heard_are_a_problem_until_they_are_told(database: Any, examined: Examined) -> None:
+    alarms.begin(database.session, "missed", "nightly", "late")
+    (news,) = alarms.claim_untold(database.session)
+    alarms.not_told(database.session, news, "alarm_ping: hc.example answered 503")
+    alarms.end(database.session, "missed", "nightly")
+    state, message = examined(1)["alarms"]
+    assert state == "problem" and message.startswith(
+        "1 alarm could not be told, the last one because of alarm_ping: hc.example"
+    )
+    alarms.told(database.session, news)
+    assert examined()["alarms"][0] == "ok"
 
 
 def test_a_fresh_database_has_warnings(examined: Examined) -> None:
@@ -142,6 +174,8 @@ def test_queues_and_tasks_that_nobody_works(database: Any, examined: Examined) -
     work(database, "-mice:2")
     state, message = examined(1)["queues"]
     assert state == "problem" and "nobody has published, t" in message
+    publish(database, "tt")
+    assert examined(1)["queues"][1].endswith('whose App has them; did you mean "tt"?')
 
 
 def test_partitions(database: Any, examined: Examined) -> None:

@@ -315,6 +315,7 @@ def test_hostile_text_is_shown_and_not_obeyed(database: Any, listed: Command) ->
         ["schedules"],
         ["schedules", "show", HOSTILE],
         ["status"],
+        ["alarms"],
     ):
         done = listed(*args)
         assert done.code == 0, done.err

@@ -142,6 +142,11 @@ def test_workers(workers: tuple[str, ...], published: bool, words: str) -> None:
     assert words in only(found)[1] and found.starts == "unknown"
 
 
+def test_a_task_that_is_misspelt_is_told_the_one_that_was_meant() -> None:
+    found = told(replace(JOB, published=False, tasks=("male", "mail.send", "maill")), workers=("*",))
+    assert only(found)[1].endswith('whose App has it; did you mean "maill"?')
+
+
 def test_one_that_runs_may_have_been_told_to_end() -> None:
     job = replace(
         JOB, state="running", worker_id=3, cancel_requested_at=NOW, cancel_reason="cancelled by ada: wrong list"

@@ -11,8 +11,9 @@ from pqclock.cli.zones import check_zones
 from pqclock.clock.skew import REFUSE_ABOVE
 from pqclock.errors import ArgumentError
 from pqclock.rules.durations import format_duration
+from pqclock.rules.files.findings import hint
 from pqclock.rules.moments import span
-from pqclock.store import alarms, health, listings, migrate
+from pqclock.store import alarms, health, listings, migrate, tasks
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEADER_SILENCE, LEASE_LENGTH
 from pqclock.store.partitions import AHEAD
@@ -146,12 +147,14 @@ def _workers(session: Session) -> Result:
 def _queues(session: Session) -> Result:
     alive = [worker.doing for worker in health.workers(session) if worker.beat_age <= LEASE_LENGTH]
     waiting = health.waiting(session)
-    unknown = some({one.task for one in waiting if not one.published})
+    unknown = sorted({one.task for one in waiting if not one.published})
     unworked = some({one.queue for one in waiting if not any(_works(doing, one.queue) for doing in alive)})
     if unworked:
         return problem(f"jobs wait in queues that no worker takes, {unworked}: start a worker with --queues for them")
     if unknown:
-        return problem(f"jobs wait for tasks that nobody has published, {unknown}: start a worker whose App has them")
+        meant = hint(unknown[0], tasks.names(session))
+        told = f"jobs wait for tasks that nobody has published, {some(unknown)}: start a worker whose App has them"
+        return problem(f"{told}{meant}")
     if not waiting:
         return ok("no job is ready")
     return ok(f"{sum(one.jobs for one in waiting):,} jobs ready, all for tasks and queues that are worked")
@@ -170,10 +173,24 @@ def _schedules(session: Session) -> Result:
 
 def _alarms(session: Session) -> Result:
     found = alarms.open_alarms(session)
-    if not found:
-        return ok("none is open")
-    more = f"; and {len(found) - _LOOKS} more: see `pqclock status`" if len(found) > _LOOKS else ""
-    return problem("; ".join(one.message for one in found[:_LOOKS]) + more)
+    untold = alarms.untold(session)
+    told = [one.message for one in found[:_LOOKS]]
+    if len(found) > _LOOKS:
+        told.append(f"and {len(found) - _LOOKS} more: see `pqclock alarms`")
+    if untold:
+        told.append(
+            f"{count(len(untold), 'alarm')} could not be told, the last one because of {untold[0].untold}: mend that, and "
+            "try `pqclock alarms test`"
+        )
+    return problem("; ".join(told)) if told else ok("none is open")
+
+
+def check_alarm_task(session: Session, task: str) -> Result:
+    """Whether a worker could run what hears of alarms."""
+    known = tasks.names(session)
+    if task in known:
+        return ok(f"{task} is published")
+    return problem(f"no worker has published the task {task}, which is to hear of alarms{hint(task, known)}")
 
 
 def _gates(session: Session) -> Result:

@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from pqclock.cli.checking import count
-from pqclock.cli.diagnoses import CHECKS, check_keepalives, check_schema, check_server, check_skew
+from pqclock.cli.diagnoses import CHECKS, check_alarm_task, check_keepalives, check_schema, check_server, check_skew
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, plain, print_json, say, show, table
 from pqclock.cli.root import EXIT_CODES
@@ -77,9 +77,13 @@ def _setting(settings: Settings, name: str) -> str:
 
 
 def _hooks(settings: Settings) -> Result:
-    from pqclock.alarm_hooks import hooks_of
+    from pqclock.alarm_hooks import CommandHook, hooks_of
 
-    names = ", ".join(hooks_of(settings))
+    hooks = hooks_of(settings)
+    names = ", ".join(hooks)
+    for hook in hooks.values():
+        if isinstance(hook, CommandHook) and (fault := hook.fault()) is not None:
+            return problem(fault)
     if names:
         return ok(f"{names} {'hears' if ',' not in names else 'hear'} of alarms")
     return ok(
@@ -133,7 +137,7 @@ def _addressed(settings: Settings, url: str) -> Iterator[Check]:
         for session in sessions:
             yield _guarded("pooler", partial(_pooler, session, settings, url))
             yield _guarded("keepalives", _reading(session, _keepalives))
-            yield from _connected(session)
+            yield from _connected(session, settings)
     finally:
         for session in sessions:
             session.close()
@@ -192,7 +196,7 @@ def _clock_address(url: str, settings: Settings) -> Result:
     return ok(f"{describe_url(url)} is a pooler that keeps sessions, and --allow-session-pooler is given")
 
 
-def _connected(session: Session) -> Iterator[Check]:
+def _connected(session: Session, settings: Settings) -> Iterator[Check]:
     yield _guarded("server", _reading(session, check_server))
     yield _guarded("time", _reading(session, check_skew))
     schema = _guarded("schema", _reading(session, check_schema))
@@ -200,6 +204,8 @@ def _connected(session: Session) -> Iterator[Check]:
     for name, check, needs_schema in CHECKS:
         if schema.state == "ok" or not needs_schema:
             yield _guarded(name, _reading(session, check))
+    if schema.state == "ok" and (task := settings.alarm_task) is not None:
+        yield _guarded("alarm_task", _reading(session, partial(check_alarm_task, task=task)))
 
 
 def _reading(session: Session, check: Callable[[Session], Result]) -> Callable[[], Result]:

@@ -43,6 +43,7 @@ ENTRIES = {
         _LOOK, "pqclock.cli.gates:gates", "Throttles and fuses by key: list, show, blow, reset, cool, replay."
     ),
     "rules": Entry(_LOOK, "pqclock.cli.rules:rules", "Throttles and fuses: list, show, put, remove."),
+    "alarms": Entry(_LOOK, "pqclock.cli.alarms:alarms", "What is wrong and who was told: list, test."),
     "processes": Entry(_LOOK, "pqclock.cli.fleet:processes", "Clocks and workers."),
     "doctor": Entry(_CARE, "pqclock.cli.doctoring:doctor", "Is everything in order? With the way out where not."),
     "healthcheck": Entry(_CARE, "pqclock.cli.healthchecking:healthcheck", "Does the process here reach its database?"),

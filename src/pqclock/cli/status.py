@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pqclock.cli.alarms import told_words
 from pqclock.cli.gates import counted, reference
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, heading, plain, print_json, say, show, table
@@ -92,7 +93,7 @@ def parts(seen: Status) -> list[RenderableType]:
 def _tables(seen: Status) -> Iterator[tuple[str, tuple[str, ...], list[tuple[object, ...]]]]:
     """A title, columns and rows each; what has no rows is left out."""
     now = seen.now
-    alarms = [(one.kind, one.subject, relative(one.raised_at, now), one.message) for one in seen.alarms]
+    alarms = [(one.kind, one.subject, relative(one.raised_at, now), told_words(one)) for one in seen.alarms]
     yield "alarms", ("kind", "of", "since", "what is wrong"), [*alarms]
     queues = [
         (q.queue, _counted(q.scheduled, q), _counted(q.ready, q), q.running, _waited(q.oldest_ready_at, now))

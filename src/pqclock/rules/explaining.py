@@ -10,6 +10,7 @@ from typing import Any
 from pqclock.errors import ArgumentError
 from pqclock.rules.durations import format_duration
 from pqclock.rules.explaining_facts import GateFacts, LiveJob, PauseFacts
+from pqclock.rules.files.findings import hint
 from pqclock.rules.pools import parse_pools
 
 ENDLESS = 9999
@@ -158,7 +159,7 @@ def _paused(kind: str, name: str, since: datetime | None, until: datetime, note:
 
 def _workers(job: LiveJob, workers: list[str]) -> Iterator[Reason]:
     if not job.published:
-        text = f"no worker has published the task {job.task}: start one whose App has it"
+        text = f"no worker has published the task {job.task}: start one whose App has it{hint(job.task, job.tasks)}"
         yield Reason("published", text, endless=True)
     if not workers:
         yield Reason("worker", "no worker is alive: start one with `pqclock worker`", endless=True)

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 class LiveJob:
     """A job that has not ended; `ahead` are the jobs before it in its lane, or in its queue where no gate is in the way.
 
-    `awaits` is for how many others it waits, and the first of them as (id, state).
+    `awaits` is for how many others it waits, and the first of them as (id, state); `tasks` are those that workers have
+    published, where its own is none of them.
     """
 
     id: int
@@ -37,6 +38,7 @@ class LiveJob:
     cancel_requested_at: datetime | None = None
     cancel_reason: str | None = None
     awaits: tuple[int, tuple[tuple[int, str], ...]] | None = None
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

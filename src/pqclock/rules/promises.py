@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from pqclock.rules.durations import format_duration, parse_duration
 from pqclock.rules.moments import span
 
 NAMED = "latency_"
+_WAY_OUT = re.compile(": (?=see |look at |start |end )")
 
 
 def promise_of(queue: str, declared: Mapping[str, timedelta] | None = None) -> timedelta | None:
@@ -40,6 +42,11 @@ def missed_words(
 def slo_words(queue: str, slo: timedelta, waited: timedelta, job_id: int) -> str:
     """A job has waited in a queue for longer than was promised."""
     return (
-        f"queue {queue}: job {job_id} is ready for {span(waited)}, and {format_duration(slo)} were promised: see "
-        f"`pqclock explain {job_id}` and `pqclock processes`"
+        f"queue {queue}: jobs wait longer than the {format_duration(slo)} that were promised (job {job_id} did for "
+        f"{span(waited)} when this began): see `pqclock jobs list --queue {queue} --state ready` and `pqclock processes`"
     )
+
+
+def over_words(message: str, lasted: timedelta) -> str:
+    """The end of an alarm: what was wrong, without the way out."""
+    return f"is over after {span(lasted)}: {_WAY_OUT.split(message, maxsplit=1)[0]}"

@@ -168,12 +168,22 @@ def claim_rest(session: Session) -> Untold | None:
     return Untold(ids[0], "many", "", words, raised_at, None, tries, ids)
 
 
-def told(session: Session, news: Untold) -> None:
-    """Note that it was told."""
+def told(session: Session, news: Untold, untold: str | None = None) -> None:
+    """Note that it was told, or given up, and why somebody was not."""
     if news.rest:
-        session.run("alarms.rest_told", ids=news.rest)
+        session.run("alarms.rest_told", ids=news.rest, untold=untold)
     else:
-        session.run("alarms.told", id=news.id, ended=news.ended_at is not None)
+        session.run("alarms.told", id=news.id, ended=news.ended_at is not None, untold=untold)
+
+
+def not_told(session: Session, news: Untold, why: str) -> None:
+    """Note why somebody could not be told; it is tried again."""
+    session.run("alarms.not_told", ids=news.rest or [news.id], why=storable_text(why, 500))
+
+
+def untold(session: Session, limit: int = MOST_OPEN) -> list[AlarmRow]:
+    """Those of which somebody was not told lately, the newest first."""
+    return session.fetch(AlarmRow, "alarms.untold", limit=limit)
 
 
 def forget(session: Session, limit: int, *, before: datetime) -> int:

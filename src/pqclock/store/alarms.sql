@@ -119,11 +119,11 @@ UPDATE {schema}.alarm AS a SET ended_at = coalesce(%(now)s::timestamptz, clock_t
 WHERE a.kind = %(kind)s AND a.subject = %(subject)s AND a.ended_at IS NULL RETURNING a.id
 
 -- name: open
-SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at FROM {schema}.alarm AS a
+SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at, a.untold FROM {schema}.alarm AS a
 WHERE a.ended_at IS NULL AND (%(kind)s::text IS NULL OR a.kind = %(kind)s::text) ORDER BY a.id LIMIT %(limit)s
 
 -- name: ended
-SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at FROM {schema}.alarm AS a
+SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at, a.untold FROM {schema}.alarm AS a
 WHERE a.ended_at IS NOT NULL ORDER BY a.ended_at DESC LIMIT %(limit)s
 
 -- name: claim_untold
@@ -162,14 +162,25 @@ SELECT array_agg(t.id ORDER BY t.id), (array_agg(t.message ORDER BY t.id))[1], m
 FROM taken AS t HAVING count(*) > 0
 
 -- name: rest_told
-UPDATE {schema}.alarm AS a SET summed_up = true, raised_told_at = coalesce(a.raised_told_at, clock_timestamp()), telling_at = NULL
+UPDATE {schema}.alarm AS a SET summed_up = true, raised_told_at = coalesce(a.raised_told_at, clock_timestamp()), telling_at = NULL,
+    untold = %(untold)s
 WHERE a.id = ANY(%(ids)s::bigint[])
 
 -- name: told
 UPDATE {schema}.alarm AS a
 SET raised_told_at = CASE WHEN %(ended)s THEN a.raised_told_at ELSE clock_timestamp() END,
-    ended_told_at = CASE WHEN %(ended)s THEN clock_timestamp() ELSE a.ended_told_at END, telling_at = NULL, tries = 0
+    ended_told_at = CASE WHEN %(ended)s THEN clock_timestamp() ELSE a.ended_told_at END, telling_at = NULL, tries = 0,
+    untold = %(untold)s
 WHERE a.id = %(id)s
+
+-- name: not_told
+UPDATE {schema}.alarm AS a SET untold = %(why)s WHERE a.id = ANY(%(ids)s::bigint[])
+
+-- name: untold
+-- Of which somebody was not told lately, and why.
+SELECT a.id, a.kind, a.subject, a.message, a.raised_at, a.ended_at, a.untold FROM {schema}.alarm AS a
+WHERE a.untold IS NOT NULL AND (a.ended_at IS NULL OR a.ended_at > clock_timestamp() - interval '1 day')
+ORDER BY a.id DESC LIMIT %(limit)s
 
 -- name: forget
 DELETE FROM {schema}.alarm AS a WHERE a.id = ANY(ARRAY(

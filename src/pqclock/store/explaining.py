@@ -8,7 +8,7 @@ from pqclock.errors import UnknownJob
 from pqclock.rules import explaining
 from pqclock.rules.explaining import MOST_AHEAD, Explanation
 from pqclock.rules.explaining_facts import GateFacts, LiveJob, PauseFacts
-from pqclock.store import after, listings
+from pqclock.store import after, listings, tasks
 from pqclock.store.database import Session
 from pqclock.store.jobs import LEASE_LENGTH
 
@@ -31,6 +31,8 @@ def _judged(session: Session, job_id: int) -> Explanation:
     if not found:
         return _ended(session, job_id)
     job = found[0]
+    if not job.published:
+        job = replace(job, tasks=tuple(tasks.names(session)))
     awaited = after.waiting(session, [job_id]).get(job_id)
     if awaited is not None:
         job = replace(job, awaits=(awaited.many, awaited.first))

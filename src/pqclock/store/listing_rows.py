@@ -242,7 +242,10 @@ class PauseRow:
 
 @dataclass(frozen=True, slots=True)
 class AlarmRow:
-    """An alarm: of what kind, about what, and in which words; `ended_at` is None while it is open."""
+    """An alarm: of what kind, about what, and in which words; `ended_at` is None while it is open.
+
+    `untold` is why somebody could not be told of it, when that was tried last.
+    """
 
     id: int
     kind: str
@@ -250,6 +253,7 @@ class AlarmRow:
     message: str
     raised_at: datetime
     ended_at: datetime | None
+    untold: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ CREATE TABLE {schema}.alarm (
     telling_at    timestamptz,
     tries         smallint NOT NULL DEFAULT 0,
     summed_up     boolean NOT NULL DEFAULT false,
+    untold        text,
     CONSTRAINT alarm_kind_is_known CHECK (kind IN ('silence', 'ledger', 'missed', 'slo'))
 );
 CREATE UNIQUE INDEX one_open_alarm ON {schema}.alarm (kind, subject) WHERE ended_at IS NULL;
@@ -38,6 +39,7 @@ CREATE INDEX alarm_untold ON {schema}.alarm (id)
     WHERE NOT summed_up AND (raised_told_at IS NULL OR (ended_at IS NOT NULL AND ended_told_at IS NULL));
 CREATE INDEX alarm_ended ON {schema}.alarm (ended_at);
 COMMENT ON COLUMN {schema}.alarm.summed_up IS 'told as one of many: its end is told to nobody';
+COMMENT ON COLUMN {schema}.alarm.untold IS 'why somebody could not be told, when that was tried last';
 COMMENT ON TABLE {schema}.alarm IS 'what was found wrong, from when to when, and whether somebody was told';
 
 -- The promise of a schedule follows its definition, whoever writes that.
