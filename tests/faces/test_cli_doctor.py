@@ -49,7 +49,14 @@ def work(database: Any, doing: str = "*:10") -> None:
 
 
 def publish(database: Any, name: str) -> None:
-    options: dict[str, Any] = {"queue": None, "priority": None, "max_attempts": None, "labels": [], "arg_defaults": {}, "options": {}}
+    options: dict[str, Any] = {
+        "queue": None,
+        "priority": None,
+        "max_attempts": None,
+        "labels": [],
+        "arg_defaults": {},
+        "options": {},
+    }
     tasks.publish(database.session, [{"name": name, **options, "code_version": "1"}])
 
 

@@ -140,7 +140,8 @@ def test_the_first_application_runs_as_it_is_told(database: Database, tmp_path: 
         (tmp_path / name).write_text(text)
     (tmp_path / "schedules").mkdir()
     (tmp_path / "schedules" / "shop.toml").write_text("".join(fences(page, "toml")))
-    (tmp_path / "pqclock.toml").write_text("".join(fences(page, "ini")))
+    first, changed = fences(page, "ini")
+    (tmp_path / "pqclock.toml").write_text(first)
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path),
         "PQCLOCK_DATABASE_URL": database.url, "PQCLOCK_WEB": "127.0.0.1:0",
@@ -153,8 +154,11 @@ def test_the_first_application_runs_as_it_is_told(database: Database, tmp_path: 
         done = "SELECT count(*) FROM pqclock.jobs WHERE state = 'succeeded' AND attempt = 2"
         eventually(lambda: database.value(done), 40.0)
         lines = [line for block in fences(page, "console") for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE)]
-        assert len(lines) >= 6
+        assert len(lines) >= 7
         for line in lines:
+            if line == "pqclock alarms test":
+                app, _ = first.splitlines()
+                (tmp_path / "pqclock.toml").write_text(f"{app}\n{changed}")
             said = subprocess.run(
                 line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
             )

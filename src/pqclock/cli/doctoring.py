@@ -116,7 +116,9 @@ def _database(settings: Settings) -> Iterator[Check]:
         address = find_address(settings=settings)
         addresses.append(address)
         where = describe_url(address.url) if address.url else "where libpq's variables say"
-        return ok(f"{where} ({address.origin})")
+        # Nobody needs a password for it, and its folder is not where anybody would look.
+        psql = "" if address.server is None else f': psql "{address.url}"'
+        return ok(f"{where} ({address.origin}){psql}")
 
     yield _guarded("address", find)
     try:

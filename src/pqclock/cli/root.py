@@ -64,7 +64,7 @@ def root() -> None:
     """A leader-elected clock and a job queue on PostgreSQL.
 
     Without a command, pqclock runs clock, workers and dashboard in one supervised process, on the embedded server unless an
-    address is set (--database-url, PQCLOCK_DATABASE_URL, DATABASE_URL, [tool.pqclock] in pyproject.toml, PGHOST).
+    address is set (--database-url, PQCLOCK_DATABASE_URL, DATABASE_URL, pqclock.toml or [tool.pqclock] in pyproject.toml, PGHOST).
 
     \b
     Examples:
