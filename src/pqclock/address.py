@@ -84,7 +84,7 @@ def _embedded(settings: Settings) -> Address:
             [
                 "no database address: set PQCLOCK_DATABASE_URL or give --database-url; DATABASE_URL, the "
                 f"settings file and PGHOST name none, and no embedded server runs in {settings.folder!r} "
-                "(`pqclock demo` starts one)"
+                "(`pqclock` without a command starts one there)"
             ]
         )
     return Address(server.url, f"the embedded server in {settings.folder}", server)

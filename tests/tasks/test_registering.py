@@ -70,6 +70,27 @@ def test_an_option_that_nobody_knows_is_a_type_error() -> None:
         registered().using(colour="red")
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("countdown", "delay"), ("eta", "run_at"), ("queueing_lock", "unique_key"), ("queue_name", "queue")],
+)
+def test_options_of_other_queues_are_told_ours(theirs: str, ours: str) -> None:
+    with pytest.raises(TypeError, match=f"task 'mail' has no option '{theirs}': did you mean '{ours}'"):
+        registered().using(**{theirs: 3})
+
+
+@pytest.mark.parametrize("theirs", ["delay", "apply_async", "defer", "send", "configure"])
+def test_methods_of_other_queues_are_told_ours(theirs: str) -> None:
+    with pytest.raises(AttributeError, match=rf"no attribute '{theirs}': write TASK.*enqueue\("):
+        getattr(registered(), theirs)
+    assert not hasattr(registered(), "colour")
+
+
+def test_a_decorator_without_a_name_says_how_to_give_one() -> None:
+    with pytest.raises(ArgumentError, match=r'write @app.task\("print_nothing"\)'):
+        App().task(print_nothing)  # type: ignore[call-overload]
+
+
 def test_a_name_is_registered_once() -> None:
     app = App()
     app.task("mail")(print_nothing)

@@ -30,7 +30,9 @@ def parse_duration(text: str | timedelta) -> timedelta:
         return _bounded(text, str(text))
     match = _TEXT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise DurationError(f"{str(text)[:40]!r} is not a duration: write for example 500ms, 15s, 5m, 1h30m, 1d or 2w")
+        shown = str(text)[:40]
+        seconds = f"{shown}s for seconds, or " if shown.isascii() and shown.isdecimal() else ""
+        raise DurationError(f"{shown!r} is not a duration: write {seconds}for example 500ms, 15s, 5m, 1h30m, 1d or 2w")
     amounts = zip(match.groups(), UNITS.values(), strict=True)
     try:
         return _bounded(sum((int(n) * unit for n, unit in amounts if n), timedelta()), text)

@@ -214,4 +214,4 @@ def _unknown(session: Session, rule: str, kinds: Sequence[str]) -> UnknownGate:
         return UnknownGate(f"{show(rule)} is a throttle and no fuse: close it with `pqclock gates cool`")
     words = " or ".join(kinds)
     names = [name for kind, name in known if kind in kinds]
-    return UnknownGate(f"no {words} {show(rule)} is declared{hint(rule, names)}; see `pqclock gates list`")
+    return UnknownGate(f"no {words} {show(rule)} is declared{hint(rule, names)}; see `pqclock rules list`")

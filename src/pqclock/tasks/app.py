@@ -128,6 +128,9 @@ class App(Inside):
         `history` keeps "all", "failures" or "none". A job whose worker died runs again, or is held for a person with
         `on_crash="hold"`. With `executor="process"` it runs in a child process of the worker, which a timeout can kill.
         """
+        if callable(name):
+            called = getattr(name, "__name__", "NAME")
+            raise ArgumentError(f'@app.task needs the name by which jobs know the task: write @app.task("{called}")')
         what = f"task {check_task_name(name)!r}"
         options, entrance = checked_options(what, words)
 

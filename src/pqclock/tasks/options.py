@@ -37,11 +37,21 @@ class TaskOptions:
     executor: str | None = None
 
 
+# What other queues call the same: Celery, procrastinate, APScheduler, Dramatiq.
+_ELSEWHERE = {
+    "countdown": "delay", "schedule_in": "delay", "eta": "run_at", "schedule_at": "run_at", "run_date": "run_at",
+    "max_retries": "max_attempts", "retry_backoff": "retry", "autoretry_for": "retry", "time_limit": "timeout",
+    "soft_time_limit": "timeout", "rate_limit": "throttle", "queueing_lock": "unique_key", "lock": "throttle",
+    "queue_name": "queue", "acks_late": "on_crash",
+}  # fmt: skip
+
+
 def refuse_unknown(what: str, given: Collection[str], known: Collection[str]) -> None:
     """Raise TypeError for options that there are not, with the nearest one that there is."""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, 1)
+            meant = _ELSEWHERE.get(name)
+            near = [meant] if meant in known else get_close_matches(name, known, 1)
             raise TypeError(f"{what} has no option {name!r}" + (f": did you mean {near[0]!r}?" if near else ""))
 
 

@@ -46,6 +46,17 @@ class Enqueuer(Generic[P]):
         return NewJob(task=self._task.name, args=text, **self._options)
 
 
+# What other queues call it: Celery, Dramatiq, procrastinate.
+_ELSEWHERE = {
+    "delay": "TASK.enqueue(...)",
+    "send": "TASK.enqueue(...)",
+    "defer": "TASK.enqueue(...)",
+    "defer_async": "await TASK.enqueue_async(...)",
+    "apply_async": 'TASK.using(delay="5m", queue=...).enqueue(...)',
+    "configure": 'TASK.using(delay="5m", queue=...).enqueue(...)',
+}
+
+
 class Task(Generic[P, R]):
     """A registered function. Calling it runs it here and now; `enqueue` has a worker run it."""
 
@@ -86,6 +97,13 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, with the way out for those who come from elsewhere."""
+            meant = _ELSEWHERE.get(name)
+            raise AttributeError(f"a task has no attribute {name!r}" + (f": write {meant}" if meant else ""))
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """Insert a job with these arguments; a worker runs it as soon as one is free."""
