@@ -69,6 +69,7 @@ def test_what_runs_and_what_is_not_written_yet_is_not_given_back(bench: Bench, m
 def test_every_loss_is_reported_and_none_makes_the_next_wait_longer(
     plain: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "pqclock")
     plain.start()
     for _ in range(8):
         plain.comes_to(plain.put("t"), "succeeded")
@@ -77,6 +78,7 @@ def test_every_loss_is_reported_and_none_makes_the_next_wait_longer(
     plain.comes_to(plain.put("t"), "succeeded")
     assert time.monotonic() - lost < 1.5
     assert len([text for text in messages(caplog.records, logging.WARNING) if "lost the database" in text]) == 8
+    assert len([text for text in messages(caplog.records, logging.INFO) if "has the database again" in text]) == 8
 
 
 def test_a_worker_that_works_survives_any_error(

@@ -147,7 +147,7 @@ def describe_url(url: str) -> str:
     return f"{host}{port}/{info.get('dbname') or ''}".rstrip("/")
 
 
-def unreachable(url: str, error: Exception) -> DatabaseUnreachable:
+def unreachable(url: str, error: BaseException) -> DatabaseUnreachable:
     """The sentence for a connection that could not be made."""
     reason = " ".join(str(error).split())
     return DatabaseUnreachable(

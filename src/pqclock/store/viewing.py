@@ -9,9 +9,9 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from pqclock.errors import DatabaseUnreachable
 from pqclock.store import listings
-from pqclock.store.database import SESSION_DEFAULTS, Session, clean_url, connection_parameters, describe_url
+from pqclock.store.database import SESSION_DEFAULTS, Session, clean_url, connection_parameters, unreachable
+from pqclock.store.pool_log import pool_name, reason
 
 SIZE = 4
 # Whoever looks on waits no longer than this for a connection, and no longer than LOOK for an answer.
@@ -36,6 +36,7 @@ class Views:
             timeout=WITHIN,
             max_idle=60.0,
             reconnect_timeout=5.0,
+            name=pool_name(),
             configure=_configure,
             check=ConnectionPool.check_connection,
             open=True,
@@ -60,7 +61,7 @@ class Views:
         except (PoolTimeout, PoolClosed, psycopg.OperationalError) as error:
             if isinstance(error, psycopg.OperationalError) and error.sqlstate is not None:
                 raise
-            raise DatabaseUnreachable(f"PostgreSQL at {describe_url(self._url)} does not answer now") from error
+            raise unreachable(self._url, reason(self._pool.name, error)) from error
 
     def close(self) -> None:
         """Close the connections."""

@@ -109,7 +109,7 @@ class Connections:
             except PoolClosed:
                 continue
             except PoolTimeout as error:
-                raise unreachable(place.address.url, error) from error
+                raise unreachable(place.address.url, pool.reason(error)) from error
 
     async def run_async(self, statement: str, params: Params, conn: Any = None) -> Rows:
         """The same as `run`, on an event loop."""
@@ -193,7 +193,7 @@ class Connections:
             except _AGAIN:
                 time.sleep(_next(pauses))
             except PoolTimeout as error:
-                raise unreachable(place.address.url, error) from error
+                raise unreachable(place.address.url, pool.reason(error)) from error
 
     async def _on_own_async(self, work: Callable[[AsyncConn], Awaitable[Result]], repeatable: bool = True) -> Result:
         pauses = iter(_PAUSES if repeatable else ())
@@ -208,7 +208,7 @@ class Connections:
             except _AGAIN:
                 await asyncio.sleep(_next(pauses))
             except PoolTimeout as error:
-                raise unreachable(place.address.url, error) from error
+                raise unreachable(place.address.url, pool.reason(error)) from error
 
     def _opened(self) -> tuple[Place, ThreadPool]:
         with self._lock:

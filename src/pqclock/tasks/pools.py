@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from pqclock.store.database import SESSION_DEFAULTS, clean_url, connection_parameters
 from pqclock.store.forking import abandon
+from pqclock.store.pool_log import pool_name, reason
 
 SIZE = 8
 TIMEOUT = 10.0
@@ -55,6 +56,10 @@ class ThreadPool:
     def close(self) -> None:
         """Close what is not in use now, and the rest when it comes back."""
         self._pool.close()
+
+    def reason(self, error: Exception) -> BaseException:
+        """Why there is no connection to be had."""
+        return reason(self._pool.name, error)
 
     def abandon(self) -> None:
         """Be of no use in a forked child, and do no harm to the parent."""
@@ -105,6 +110,10 @@ class LoopPool:
         for conn in list(self._all):
             conn.pgconn.finish()
 
+    def reason(self, error: Exception) -> BaseException:
+        """Why there is no connection to be had."""
+        return reason(self._pool.name, error)
+
     def abandon(self) -> None:
         """Be of no use in a forked child, and do no harm to the parent."""
         abandon(self._all)
@@ -132,7 +141,7 @@ def _arguments(url: str) -> dict[str, Any]:
         "timeout": TIMEOUT,
         # Else its pauses grow to minutes in an outage, and last beyond it.
         "reconnect_timeout": TIMEOUT,
-        "name": "pqclock",
+        "name": pool_name(),
     }
 
 

@@ -244,7 +244,8 @@ class Finisher:
         self._in_doubt = True
         if not _must_wait(error):
             log.exception("outcomes could not be written, and are tried again")
-        elif failures == 0:
+        elif failures == 1:
+            # A connection that broke when nobody needed it is replaced, and that is that.
             log.warning("outcomes wait for the database: %s", " ".join(str(error).split()))
         if self._session is not None:
             self._session.close()

@@ -153,6 +153,8 @@ class Worker:
             self._listen(session)
             self._claim(session)
             self._low_water.raise_marks(session, self._claims.taken, time.monotonic())
+            if self._failures:
+                log.info("the worker has the database again, after %s attempts", self._failures)
             self._failures, self._has_worked = 0, True
             self._pulse.reach()
             if not self._claims.hopeful():
