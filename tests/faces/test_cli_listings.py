@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -293,6 +294,20 @@ def test_status_shows_alarms_and_gates_that_hold_something_back(database: Databa
     assert [one["kind"] for one in row["alarms"]] == ["missed"]
     assert [(one["rule"], one["standing"]) for one in row["gates"]] == [("bank", "blown"), ("stripe", "waiting")]
     assert "stripe:a" in text and "known" in text and "calm" not in text
+
+
+def test_status_says_when_the_files_here_are_not_in_force(listed: Command, tmp_path: Path) -> None:
+    assert listed("status", "--json").json["status"][0]["files"] is None
+    folder = tmp_path / "schedules"
+    folder.mkdir()
+    (folder / "a.toml").write_text('[schedule.a]\ntask = "t"\ncron = "0 2 * * *"\ntimezone = "UTC"\n')
+    assert "The files are not in force: `pqclock plan`" in listed("status").out
+    assert listed("apply").code == 0
+    assert listed("status", "--json").json["status"][0]["files"] == {"word": "the same", "fine": True, "text": ""}
+    assert "files" not in listed("status").out
+    (folder / "a.toml").write_text("[schedule.a]\n")
+    assert "The schedule files have" in listed("status").out
+    assert listed("status", "--json").json["status"][0]["files"]["word"] == "files are wrong"
 
 
 def test_a_silent_leader_is_shown_as_one(database: Any, listed: Command) -> None:

@@ -17,6 +17,7 @@ from pqclock.cli.gates import counted, reference
 from pqclock.cli.options import Asked, asking
 from pqclock.cli.output import cell, heading, plain, print_json, say, show, table
 from pqclock.cli.root import EXIT_CODES
+from pqclock.drift import Drift, Files
 from pqclock.errors import DatabaseUnreachable
 from pqclock.rules.moments import moment, relative, span
 from pqclock.store import listings
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pqclock.store.backlog import BacklogRow
+    from pqclock.store.database import Session
     from pqclock.store.gate_rows import GateRow
+
+# What is, and how the files that are here differ from what is in force.
+Look = tuple[Status, Drift | None]
 
 # Workers take a leader that has not beaten for so long for gone, and help themselves.
 _SILENCE = timedelta(seconds=10)
@@ -55,17 +60,23 @@ def status(asked: Asked, watch: bool, interval: float) -> None:
         return
     from pqclock.cli.connection import connected
 
+    files = Files.of(asked.settings)
     with connected(asked.settings) as session, listings.reading(session):
-        seen = listings.status(session)
+        seen, drift = _look(session, files)
     if asked.json:
-        print_json("status", [as_row(seen)])
+        print_json("status", [as_row(seen, drift)])
     else:
-        show(*parts(seen))
+        show(*parts(seen, drift))
 
 
-def as_row(seen: Status) -> dict[str, Any]:
+def _look(session: Session, files: Files | None) -> Look:
+    return listings.status(session), None if files is None else files.compare(session)
+
+
+def as_row(seen: Status, drift: Drift | None) -> dict[str, Any]:
     """The status as one JSON object."""
     row: dict[str, Any] = plain(seen)
+    row["files"] = plain(drift)
     beat = seen.leader.beat_at
     row["leader"]["beat_age"] = None if beat is None else round((seen.now - beat).total_seconds(), 3)
     row["standbys"] = len(_standbys(seen))
@@ -81,9 +92,9 @@ def _standbys(seen: Status) -> list[ProcessRow]:
     return [one for one in _alive(seen, "clock") if not one.leader]
 
 
-def parts(seen: Status) -> list[RenderableType]:
+def parts(seen: Status, drift: Drift | None) -> list[RenderableType]:
     """What is shown to people, one below the other."""
-    shown = [_summary(seen)]
+    shown = [_summary(seen, drift)]
     for title, columns, rows in _tables(seen):
         if rows:
             shown += [heading(title), table(columns, rows)]
@@ -126,7 +137,7 @@ def _waited(since: datetime | None, now: datetime) -> str:
     return "" if since is None else span(now - since)
 
 
-def _summary(seen: Status) -> RenderableType:
+def _summary(seen: Status, drift: Drift | None) -> RenderableType:
     from rich.text import Text
 
     leader, beat = seen.leader, seen.leader.beat_at
@@ -139,7 +150,8 @@ def _summary(seen: Status) -> RenderableType:
         text = f"leader {cell(leader.host)}:{leader.pid}, term {leader.epoch}{since}, {state}"
     standbys, workers = len(_standbys(seen)), len(_alive(seen, "worker"))
     counted = f"{standbys} standing by, {workers} worker{'' if workers == 1 else 's'}"
-    return Text.assemble((text, "red" if silent else "green"), "\n", counted)
+    told = "" if drift is None or drift.fine else f"\n{drift.text}"
+    return Text.assemble((text, "red" if silent else "green"), "\n", counted, (told, "yellow"))
 
 
 def _watch(asked: Asked, interval: float) -> None:
@@ -147,13 +159,13 @@ def _watch(asked: Asked, interval: float) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if asked.json:
-            for seen in _looks(asked, interval):
-                print_json("status", [as_row(seen)])
+            for look in _looks(asked, interval):
+                print_json("status", [as_row(*look)])
         elif sys.stdout.isatty():
             _repaint(asked, interval)
         else:
-            for seen in _looks(asked, interval):
-                show(*parts(seen), heading(""))
+            for look in _looks(asked, interval):
+                show(*parts(*look), heading(""))
                 sys.stdout.flush()
     except KeyboardInterrupt:
         # This is how a watch ends.
@@ -167,23 +179,23 @@ def _repaint(asked: Asked, interval: float) -> None:
     from pqclock.cli.console import Plain
 
     with Live(console=Plain(), screen=True, auto_refresh=False) as live:
-        for seen in _looks(asked, interval):
-            live.update(Group(*parts(seen)), refresh=True)
+        for look in _looks(asked, interval):
+            live.update(Group(*parts(*look)), refresh=True)
 
 
-def _looks(asked: Asked, interval: float) -> Iterator[Status]:
+def _looks(asked: Asked, interval: float) -> Iterator[Look]:
     """The status again and again; a database that goes away after the first look is waited for."""
     from pqclock.cli.connection import connected
 
-    first = True
+    first, files = True, Files.of(asked.settings)
     while True:
         try:
             with connected(asked.settings) as session:
                 while True:
                     with listings.reading(session):
-                        seen = listings.status(session)
+                        found = _look(session, files)
                     first = False
-                    yield seen
+                    yield found
                     time.sleep(interval)
         except DatabaseUnreachable as error:
             if first:

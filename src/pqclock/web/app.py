@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from pqclock.drift import Files
 from pqclock.errors import DatabaseUnreachable, PqclockError
 from pqclock.store import alarms, audit
 from pqclock.store.database import DatabaseError, Session, check_schema_name, sentence
@@ -26,7 +27,6 @@ from pqclock.store.viewing import Views
 from pqclock.web import job_pages, schedule_pages
 from pqclock.web.access import Access, Caller, Guard
 from pqclock.web.actions import ACTIONS, Action, Order
-from pqclock.web.drift import Files
 from pqclock.web.fields import read
 from pqclock.web.live import Hub
 from pqclock.web.pages import FILES, render

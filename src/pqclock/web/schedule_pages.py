@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pqclock.drift import Files
 from pqclock.rules.moments import absolute, known_zone
 from pqclock.rules.schedule import Schedule
 from pqclock.rules.ticks import next_tick
@@ -20,7 +21,6 @@ from pqclock.store.database import Session
 from pqclock.store.listing_rows import ScheduleRow
 from pqclock.store.runs import LastTick, last_ticks, measure
 from pqclock.web.drawing import LEVELS, Cell, bars, heat, strip
-from pqclock.web.drift import Files
 from pqclock.web.params import Params
 from pqclock.web.texts import first_line, length
 

@@ -12,6 +12,7 @@ from errno import EADDRINUSE
 
 import uvicorn
 
+from pqclock.drift import Files
 from pqclock.errors import PqclockError, SettingsError
 from pqclock.pulse import Pulse
 from pqclock.rules.listening import Endpoint, parse_endpoint
@@ -21,7 +22,6 @@ from pqclock.store.database import DatabaseError, Session
 from pqclock.store.waiting import within
 from pqclock.web.access import LOCAL_HOSTS, Access
 from pqclock.web.app import Dashboard
-from pqclock.web.drift import Files
 
 log = logging.getLogger("pqclock.web")
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pqclock.schedule_files import read_paths
+from pqclock.schedule_files import declared_paths, read_paths
+from pqclock.settings import Settings
 from pqclock.store.database import Session
 from pqclock.store.schedules import applied_contents
 
@@ -27,6 +28,12 @@ class Drift:
 
 class Files:
     """The schedule files of one set, as this process sees them."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Files | None:
+        """Those that the settings name; None when nobody named any and the default folder is not there."""
+        paths = declared_paths(settings)
+        return cls(settings.set, paths) if paths else None
 
     def __init__(self, set_name: str, paths: Sequence[str | Path]) -> None:
         self._set_name = set_name
