@@ -45,9 +45,8 @@ class Files:
         """What they hold against what was applied last."""
         content, errors = self._content()
         if errors:
-            return Drift(
-                "files are wrong", False, f"The schedule files have {errors} errors: `pqclock check` tells them."
-            )
+            number = f"{errors} error{'s' * (errors != 1)}"
+            return Drift("files are wrong", False, f"The schedule files have {number}: `pqclock check` tells them.")
         contents = applied_contents(session, self._set_name)
         if contents[-1:] == [content]:
             return Drift("the same", True)

@@ -53,7 +53,8 @@ def test_a_change_is_applied_and_a_broken_one_is_told_once(fleet: Fleet, databas
     # A comment: seen after the touch, and no new meaning.
     fleet.schedules("# fine\n" + hourly("a", "b"))
     eventually(lambda: "mean what they meant" in fleet.log_of(clock))
-    assert fleet.log_of(clock).count("not applied") == 1
+    assert fleet.log_of(clock).count("not applied") == fleet.log_of(clock).count('"level": "error"') == 1
+    assert "test.toml:" in fleet.log_of(clock) and "see `pqclock check`" in fleet.log_of(clock)
     assert database.value(VERSIONS) == 2
 
 

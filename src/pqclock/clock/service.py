@@ -253,10 +253,14 @@ def _warn_of_unknown_tasks(session: Session, files: FileSet) -> None:
 
 
 def _complain(what: str, error: Exception) -> None:
-    """An error of many lines, a record a line: the log escapes what would break a line."""
-    log.error("%s:", what)
-    for line in (str(error) or repr(error)).splitlines():
-        log.error("%s", line)
+    """One record, whatever is wrong: the places of the first faults, without the lines of the files."""
+    if isinstance(error, ScheduleFileError):
+        first = "; ".join(finding.partition("\n")[0] for finding in error.findings[:_SHOWN])
+        more = len(error.findings) - _SHOWN
+        rest = f"; and {more} more" if more > 0 else ""
+        log.error("%s: %s%s: see `pqclock check`", what, first, rest)
+    else:
+        log.error("%s: %s", what, " ".join((str(error) or repr(error)).split()))
 
 
 def _some(changes: list[str]) -> str:
