@@ -188,7 +188,7 @@ def _show(ticks: Sequence[Tick], now: datetime, named: bool) -> None:
     rows = [_row(tick, now) for tick in ticks]
     columns = ("key", "local", "UTC", "when", "words")
     hidden = 0 if named else 1
-    print_table(columns[hidden:], [row[hidden:] for row in rows])
+    print_table(columns[hidden:], [row[hidden:] for row in rows], optional=("UTC",))
 
 
 def _row(tick: Tick, now: datetime) -> list[object]:

@@ -80,7 +80,7 @@ def list_tasks(asked: Asked, limit: int, cursor: str | None) -> None:
              moment(row.published_at, now), *_waiting(row, now))
             for row in page.rows
         ]  # fmt: skip
-        print_table(columns, rows, page.next)
+        print_table(columns, rows, page.next, optional=("published", "attempts", "version", "priority"))
         _say_how_many(page.rows)
     else:
         say("no tasks: a worker publishes its tasks when it starts")
@@ -157,7 +157,7 @@ def processes(asked: Asked, limit: int, cursor: str | None) -> None:
              moment(row.started_at, now), relative(row.beat_at, now))
             for row in page.rows
         ]  # fmt: skip
-        print_table(columns, rows, page.next)
+        print_table(columns, rows, page.next, optional=("started",))
     else:
         say("no processes: start some with `pqclock`, `pqclock clock` or `pqclock worker`")
 

@@ -59,7 +59,9 @@ def list_gates(asked: Asked, limit: int, cursor: str | None, **filters: str | No
     if asked.json:
         print_json("gates", page.rows, page.next)
     elif page.rows:
-        print_table(_COLUMNS, [_row(row, now, store.MOST_LISTED) for row in page.rows], page.next)
+        print_table(
+            _COLUMNS, [_row(row, now, store.MOST_LISTED) for row in page.rows], page.next, optional=("lanes", "tokens")
+        )
     else:
         say("no such gates" if any(filters.values()) else "no gates: no job with a throttle or a fuse was claimed yet")
 

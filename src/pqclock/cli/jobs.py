@@ -60,7 +60,10 @@ def list_jobs(asked: Asked, limit: int, cursor: str | None, parent: int | None, 
         print_json("jobs", page.rows, page.next)
     elif page.rows:
         print_table(
-            _COLUMNS, [_row(job, progress.get(job.id), waiting.get(job.id), now) for job in page.rows], page.next
+            _COLUMNS,
+            [_row(job, progress.get(job.id), waiting.get(job.id), now) for job in page.rows],
+            page.next,
+            optional=("queue", "schedule"),
         )
     else:
         say("no such jobs" if any(filters.values()) or parent is not None else "no jobs")

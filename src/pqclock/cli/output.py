@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pqclock.cli.widths import GAP, fit, least_width, natural_width, spared
 from pqclock.logs import printable, storable
 from pqclock.rules.durations import format_duration
 
@@ -57,26 +58,61 @@ def plain(value: object) -> Any:
     return value
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], cursor: str | None = None) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], cursor: str | None = None, *, optional: Sequence[str] = ()
+) -> None:
     """A table on stdout, and on stderr how to see more."""
-    show(table(columns, rows))
+    show(table(columns, rows, optional=optional))
     if cursor is not None:
         say(f"more: --cursor {cursor}")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
-    """Aligned columns: in a pipe each row is one line and no column is missing; on a terminal they give way."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, optional: Sequence[str] = ()) -> RenderableType:
+    """Aligned columns: in a pipe each row is one line and no column is missing.
+
+    On a terminal empty columns are left out, lines are broken between words, and where there is no room for whole words
+    the optional columns go, the first one first.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        return _drawn(columns, cells, list(range(len(columns))), None)
+    shown = [at for at, _ in enumerate(columns) if at == 0 or any(row[at] for row in cells)]
+    texts = {at: [columns[at], *(row[at] for row in cells)] for at in shown}
+    room = _room()
+    least = [natural_width(texts[at]) if at == 0 else least_width(texts[at]) for at in shown]
+    giving = [shown.index(at) for name in optional if (at := columns.index(name)) in shown]
+    left_out = [shown[at] for at in spared(least, giving, room)]
+    kept = [at for at in shown if at not in left_out]
+    least = [width for width, at in zip(least, shown, strict=True) if at in kept]
+    widths = fit([natural_width(texts[at]) for at in kept], least, room - GAP * (len(kept) - 1))
+    return _drawn(columns, cells, kept, widths, [columns[at] for at in left_out])
+
+
+def _room() -> int:
+    from pqclock.cli.console import Plain
+
+    return Plain().width
+
+
+def _drawn(
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    shown: Sequence[int],
+    widths: Sequence[int] | None,
+    left_out: Sequence[str] = (),
+) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    piped = not sys.stdout.isatty()
-    cells = [[cell(value) for value in row] for row in rows]
-    shown = [at for at, _ in enumerate(columns) if piped or at == 0 or any(row[at] for row in cells)]
-    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for at in shown:
-        drawn.add_column(Text(columns[at]), no_wrap=piped or at == 0, overflow="fold", min_width=len(columns[at]))
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for place, at in enumerate(shown):
+        width = None if widths is None else widths[place]
+        drawn.add_column(Text(columns[at]), no_wrap=widths is None, overflow="fold", width=width)
     for row in cells:
         drawn.add_row(*(Text(row[at], style=_STYLES.get(row[at], "")) for at in shown))
+    if left_out:
+        drawn.caption = Text(f"left out, for want of width: {', '.join(left_out)}", style="dim")
+        drawn.caption_justify = "left"
     return drawn
 
 

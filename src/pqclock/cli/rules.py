@@ -55,7 +55,7 @@ def list_rules(asked: Asked, kind: str | None, removed: bool, limit: int, cursor
             (row.rule, limits(row.definition), row.source, row.set, row.version, moment(row.updated_at, now))
             for row in page
         ]
-        print_table(_COLUMNS, shown, more)
+        print_table(_COLUMNS, shown, more, optional=("version", "set", "changed"))
     else:
         say("no rules: declare them in schedule files, or by `pqclock rules put`")
 

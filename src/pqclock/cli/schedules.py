@@ -21,6 +21,7 @@ from pqclock.store.runs import LastTick, last_ticks, measure
 
 STATES = ("active", "paused", "disabled", "removed")
 _COLUMNS = ("key", "state", "when", "task", "queue", "last", "outcome", "next", "note")
+_OPTIONAL = ("queue", "last", "task")
 _MEASURED = 100
 _RUNS_SHOWN = 10
 # Rows of the ledger to find so many runs in: ticks in a row that did not run for one reason are one row.
@@ -59,7 +60,7 @@ def list_schedules(asked: Asked, state: str | None, task: str | None, limit: int
     if asked.json:
         print_json("schedules", [plain(row) | {"last": as_row(last.get(row.key))} for row in page.rows], page.next)
     elif page.rows:
-        print_table(_COLUMNS, [_row(row, last.get(row.key), now) for row in page.rows], page.next)
+        print_table(_COLUMNS, [_row(row, last.get(row.key), now) for row in page.rows], page.next, optional=_OPTIONAL)
     else:
         say("no such schedules" if state or task else "no schedules: `pqclock apply` puts schedule files into effect")
 
