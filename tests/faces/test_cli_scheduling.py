@@ -63,6 +63,7 @@ def test_pause_resume_and_the_list(scheduled: Command) -> None:
     (row,) = done.json["schedules"]
     assert (row["state"], row["note"]) == ("paused", "moving")
     assert "paused until" in scheduled("list").out and "moving" in scheduled("list").out
+    assert "paused until" in scheduled("pause", "customer-42", "--for", "2h").err
     assert scheduled("pause", "customer-42").err == (
         "schedule customer-42: paused; `pqclock schedules resume` ends it\n"
     )

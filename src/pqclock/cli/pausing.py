@@ -13,6 +13,7 @@ from pqclock.cli.options import TEXT, Asked, asking
 from pqclock.cli.output import print_json, say
 from pqclock.cli.root import EXIT_CODES
 from pqclock.cli.scheduling import Length
+from pqclock.rules.moments import moment
 
 if TYPE_CHECKING:
     from pqclock.store.listing_rows import Page
@@ -35,7 +36,7 @@ def _add_pause(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -
     def pause(asked: Asked, name: str, until: datetime | None, length: timedelta | None, note: str | None) -> None:
         from pqclock.cli.connection import connected
         from pqclock.rules.files.findings import hint
-        from pqclock.store import pauses, tasks
+        from pqclock.store import listings, pauses, tasks
 
         if until is not None and length is not None:
             raise click.UsageError("--until and --for both say when the pause ends: give one of them.")
@@ -43,16 +44,18 @@ def _add_pause(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -
         with connected(asked.settings) as session:
             pauses.pause(session, kind, name, end, note)
             rows = look(session, only=name).rows
+            now = listings.now(session)
             published = tasks.names(session) if kind == "task" else []
         if asked.json:
             print_json(f"{kind}s", rows)
         else:
             ending = "" if end else f"; `pqclock {kind}s resume` ends it"
+            until_when = f" until {moment(rows[0].paused_until, now)}" if end and rows else ""
             # Any name can be paused, before there is anything: a slip of the pen should show.
             unknown = "" if any(row.scheduled or row.ready or row.running for row in rows) else " (no live job has it)"
             if unknown and kind == "task" and name not in published:
                 unknown = f" (no such task is published{hint(name, published)})"
-            say(f"{kind} {name}: paused{unknown}{ending}")
+            say(f"{kind} {name}: paused{until_when}{unknown}{ending}")
 
 
 def _add_resume(group: click.Group, kind: Kind, look: Callable[..., Page[Any]]) -> None:

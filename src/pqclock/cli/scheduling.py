@@ -14,6 +14,7 @@ from pqclock.cli.output import print_json, say
 from pqclock.cli.root import EXIT_CODES
 from pqclock.errors import DurationError, PqclockError
 from pqclock.rules.durations import parse_duration
+from pqclock.rules.moments import moment
 
 if TYPE_CHECKING:
     from pqclock.store.database import Session
@@ -146,13 +147,20 @@ def pause(asked: Asked, key: str, until: datetime | None, length: timedelta | No
       pqclock schedules pause nightly-report --for 2h --note "warehouse is moved"
       pqclock schedules pause nightly-report
     """
-    from pqclock.store import runtime
+    from pqclock.store import listings, runtime
 
     if until is not None and length is not None:
         raise click.UsageError("--until and --for both say when the pause ends: give one of them.")
     end = length if length is not None else until
-    _change(asked, key, lambda session: runtime.pause(session, key, end, note))
-    _tell(asked, f"schedule {key}: paused" + ("" if end else "; `pqclock schedules resume` ends it"))
+
+    def change(session: Session) -> str:
+        runtime.pause(session, key, end, note)
+        found = listings.schedule(session, key, 1)
+        if not end or not found:
+            return "; `pqclock schedules resume` ends it"
+        return f" until {moment(found[0].paused_until, listings.now(session))}"
+
+    _tell(asked, f"schedule {key}: paused{_change(asked, key, change)}")
 
 
 @click.command(epilog=EXIT_CODES)
