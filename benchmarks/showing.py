@@ -51,7 +51,7 @@ PAGES = {
     "queue": "jobs?queue=q7&state=succeeded",
     "old": "jobs?before=1000", "job": "job?id=500000", "ready": "job?id=1000100", "gates": "gates",
     "gate": "gate?ref=bank:7", "queues": "queues", "processes": "processes", "alarms": "alarms",
-    "database": "database", "audit": "deeds",
+    "database": "database", "audit": "audit",
 }  # fmt: skip
 
 

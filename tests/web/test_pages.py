@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HERE = ("127.0.0.1", 50_000)
 OWN = {"Sec-Fetch-Site": "same-origin"}
-PAGES = ("schedules", "calendar", "jobs", "gates", "queues", "processes", "alarms", "database", "deeds")
+PAGES = ("schedules", "calendar", "jobs", "gates", "queues", "processes", "alarms", "database", "audit")
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_all_verbs_have_a_form_and_are_audited(page: TestClient, database: Datab
     assert refused.status_code == 400 and "nobody" in refused.text
     (outcome,) = database.rows("SELECT outcome FROM pqclock.audit ORDER BY id DESC LIMIT 1")[0]
     assert str(outcome).startswith("refused: ")
-    assert "why not" in page.get("/deeds").text
+    assert "why not" in page.get("/audit").text
 
 
 def test_a_name_as_long_as_one_may_be_is_audited(page: TestClient, database: Database) -> None:

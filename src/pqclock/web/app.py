@@ -63,7 +63,7 @@ def _pages(files: Files | None) -> list[Page]:
         Page("processes", job_pages.processes, "processes"),
         Page("alarms", job_pages.all_alarms, "alarms"),
         Page("database", job_pages.database, "database"),
-        Page("deeds", job_pages.deeds, "deeds"),
+        Page("audit", job_pages.deeds, "audit"),
     ]
 
 

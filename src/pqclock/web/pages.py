@@ -21,7 +21,7 @@ from pqclock.web.schedule_pages import last_error
 _MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 MENU = (
     ("schedules", "Schedules"), ("calendar", "Calendar"), ("jobs", "Jobs"), ("gates", "Gates"), ("queues", "Queues"),
-    ("processes", "Processes"), ("alarms", "Alarms"), ("database", "Database"), ("deeds", "Audit"),
+    ("processes", "Processes"), ("alarms", "Alarms"), ("database", "Database"), ("audit", "Audit"),
 )  # fmt: skip
 
 
