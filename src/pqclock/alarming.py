@@ -26,7 +26,7 @@ AGAIN_AFTER = 5.0
 # A little longer than somebody may take who has taken the news away.
 UNTOLD_AGAIN_AFTER = 61.0
 ENDS_WITHIN = 2.0
-# What is told one by one; the rest of a minute in one sentence.
+# What is told one by one; the rest of a minute in one sentence, and no more than one.
 MOST_A_MINUTE = 20
 MINUTE = 60.0
 
@@ -49,6 +49,7 @@ class Alarming:
         self._thread: threading.Thread | None = None
         self._session: Session | None = None
         self._next_look = self._next_alive = self._judged_at = self._judges_from = 0.0
+        self._summed_at = -MINUTE
 
     @property
     def tell(self) -> Tell:
@@ -173,11 +174,15 @@ class Alarming:
             if self._leads and time.monotonic() > self._judged_at + LOOK_EVERY:
                 # Hooks may take their time.
                 self._judge(session)
-        return failed
+        # What had to wait for its minute is looked for again, too.
+        return failed or self._budget() <= 0
 
     def _claim(self, session: Session) -> Untold | None:
         """What is to be told next: one piece at a time, so that none waits in vain behind a hook that takes long."""
         if self._budget() <= 0:
+            if time.monotonic() < self._summed_at + MINUTE:
+                return None
+            self._summed_at = time.monotonic()
             return alarms.claim_rest(session)
         return next(iter(alarms.claim_untold(session, 1)), None)
 

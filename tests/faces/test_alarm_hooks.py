@@ -253,13 +253,25 @@ def test_a_fault_of_a_hook_is_told_and_the_rest_goes_on(
     eventually(lambda: states(database) == [("silence", True, False)])
 
 
-def test_of_very_many_most_are_told_in_one_sentence(process: Process, listener: Listener, database: Database) -> None:
+def test_of_very_many_most_are_told_in_one_sentence_each_minute(
+    process: Process, listener: Listener, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarming_module, "LOOK_EVERY", 0.05)
     for number in range(200):
         alarms.begin(database.session, "missed", f"s{number}", f"no run of {number}")
     alarming = process.with_hooks(alarm_ping=f"http://{listener.host}/x")
-    alarming.stand_in()
+    alarming.lead(True)
     eventually(lambda: len(listener.heard) == 21)
     assert listener.heard[-1][1].startswith("and 180 more alarms, the first of them: no run of 20; see")
+    alarms.begin(database.session, "missed", "one more", "one more")
+    looked, looks = alarms.look, []
+
+    def look(*given: Any) -> alarms.Look:
+        looks.append(1)
+        return looked(*given)
+
+    monkeypatch.setattr(alarms, "look", look)
+    eventually(lambda: len(looks) > 3)
     alarming.stop()
     assert len(listener.heard) == 21
 
@@ -267,20 +279,23 @@ def test_of_very_many_most_are_told_in_one_sentence(process: Process, listener: 
 def test_what_is_told_in_one_sentence_is_told_again_until_somebody_hears_it(
     process: Process, listener: Listener, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
+    paged = "SELECT count(*) FROM pqclock.job WHERE task = 'ops.page'"
     listener.status = 503
     for number in range(50):
         alarms.begin(database.session, "missed", f"s{number}", f"no run of {number}")
-    alarming = process.with_hooks(alarm_ping=f"http://{listener.host}/x", alarm_task="ops.page")
-    alarming.lead(True)
+    first = process.with_hooks(alarm_ping=f"http://{listener.host}/x", alarm_task="ops.page")
+    first.stand_in()
     eventually(lambda: caplog.text.count("alarm_ping did not hear") == 21)
-    assert database.value("SELECT count(*) FROM pqclock.job WHERE task = 'ops.page'") == 21
+    first.stop()
+    assert database.value(paged) == 21
     listener.status, listener.heard = 200, []
     database.session.conn.execute("UPDATE pqclock.alarm SET telling_at = telling_at - interval '61 seconds'")
-    alarming.lead(True)
+    process.with_hooks(alarm_ping=f"http://{listener.host}/x", alarm_task="ops.page").stand_in()
     eventually(lambda: all(heard for _, heard, _ in states(database)))
-    assert listener.heard[0][1].startswith("and 50 more alarms, the first of them: no run of 0; see")
-    # One of which the task had heard by itself is the first of those that it hears of together.
-    eventually(lambda: database.value("SELECT count(*) FROM pqclock.job WHERE task = 'ops.page'") == 22)
+    assert len(listener.heard) == 21
+    assert listener.heard[-1][1].startswith("and 30 more alarms, the first of them: no run of 20; see")
+    # The task has heard all of it before.
+    assert database.value(paged) == 21
 
 
 def test_a_slow_hook_keeps_no_news_from_those_who_could_tell_it(
