@@ -43,7 +43,7 @@ class Files:
 
     def compare(self, session: Session) -> Drift:
         """What they hold against what was applied last."""
-        content, errors = self._content()
+        content, errors = self.read()
         if errors:
             number = f"{errors} error{'s' * (errors != 1)}"
             return Drift("files are wrong", False, f"The schedule files have {number}: `pqclock check` tells them.")
@@ -56,7 +56,8 @@ class Files:
         text = "The files are not in force: `pqclock plan` shows what they would change, `pqclock apply` does it."
         return Drift("differ", False, text)
 
-    def _content(self) -> tuple[str | None, int]:
+    def read(self) -> tuple[str | None, int]:
+        """What they mean, and the number of errors; read them before a transaction that shall not wait for it."""
         with self._lock:
             if self._read is None or time.monotonic() > self._read[0] + READ_EVERY:
                 found = read_paths(self._paths)

@@ -61,7 +61,7 @@ def status(asked: Asked, watch: bool, interval: float) -> None:
     from pqclock.cli.connection import connected
 
     files = Files.of(asked.settings)
-    with connected(asked.settings) as session, listings.reading(session):
+    with connected(asked.settings) as session:
         seen, drift = _look(session, files)
     if asked.json:
         print_json("status", [as_row(seen, drift)])
@@ -70,7 +70,11 @@ def status(asked: Asked, watch: bool, interval: float) -> None:
 
 
 def _look(session: Session, files: Files | None) -> Look:
-    return listings.status(session), None if files is None else files.compare(session)
+    if files is not None:
+        # That may take its time, which a transaction does not have.
+        files.read()
+    with listings.reading(session):
+        return listings.status(session), None if files is None else files.compare(session)
 
 
 def as_row(seen: Status, drift: Drift | None) -> dict[str, Any]:
@@ -192,8 +196,7 @@ def _looks(asked: Asked, interval: float) -> Iterator[Look]:
         try:
             with connected(asked.settings) as session:
                 while True:
-                    with listings.reading(session):
-                        found = _look(session, files)
+                    found = _look(session, files)
                     first = False
                     yield found
                     time.sleep(interval)
