@@ -125,14 +125,14 @@ def test_a_step_back_repeats_nothing_and_ticking_goes_on_where_planning_stood(st
     stepped.put(OFTEN)
     stepped.turns()
     planned = stepped.database.rows("SELECT key, planned_to FROM pqclock.schedule")
-    job_ids = stepped.database.rows("SELECT id FROM pqclock.jobs ORDER BY id")
-    assert job_ids
+    # One may have fallen due before the step.
+    jobs = stepped.database.rows("SELECT id, state FROM pqclock.jobs ORDER BY id")
+    assert [state for _, state in jobs].count("scheduled") >= 3
     stepped.step(-HOUR)
     for _ in range(5):
         stepped.turn()
     assert stepped.database.rows("SELECT key, planned_to FROM pqclock.schedule") == planned
-    assert stepped.database.rows("SELECT id FROM pqclock.jobs ORDER BY id") == job_ids
-    assert stepped.database.rows("SELECT DISTINCT state FROM pqclock.jobs") == [("scheduled",)]
+    assert stepped.database.rows("SELECT id, state FROM pqclock.jobs ORDER BY id") == jobs
     back = stepped.now()
     stepped.step(HOUR + MINUTE)
     stepped.turns()
