@@ -37,9 +37,11 @@ class Deputy:
         # The dead man's switch must outlive the clock: whoever is there looks whether one leads.
         pulse = leadership.pulse(session, LATE)
         self._switch.look(pulse, time.monotonic())
-        if done is not None:
+        listened_long = listened >= jobs.LEADER_SILENCE.total_seconds()
+        if done is not None and listened_long:
+            # Not at once: after a stop of everything, or an outage, a leader comes in a moment, and what waited begins.
             self._alarming.stand_in()
-        if done is None or pulse.clock_expected or listened < jobs.LEADER_SILENCE.total_seconds():
+        if done is None or pulse.clock_expected or not listened_long:
             self._stands_in = False
         elif not self._stands_in:
             self._stands_in = True
