@@ -105,6 +105,8 @@ def fill(
     pauses.pause(session, "label", word, None, text)
     alarms.write_slos(session, "other", {"default": "7m"})
     alarms.begin(session, "missed", "nightly-report", text)
+    for news in alarms.claim_untold(session):
+        alarms.not_told(session, news, f"alarm_ping: {text}")
     alarms.begin(session, "slo", "mice", text)
     alarms.begin(session, "silence", "", text)
     alarms.end(session, "silence", "")
